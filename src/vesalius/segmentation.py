@@ -1,0 +1,139 @@
+"""Labelled voxels on an image's own grid, with the names of the structures and what was looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.answer import Answer
+from vesalius.errors import GeometryError
+from vesalius.grid import Grid
+from vesalius.labels import LabelSpace
+from vesalius.volume import Source, Volume
+
+BLOCK_BYTES = 64 * 2**20  # float values that are held at output resolution at one time
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Label layers (L, i, j, k) on a grid; overlapping structures sit in different layers.
+
+    `places` maps each structure's name to its (layer, value). `annotated` are the structures that were looked for:
+    one of them without voxels is absent, anything else is unknown.
+    """
+
+    layers: NDArray
+    grid: Grid
+    labels: LabelSpace
+    places: Mapping[str, tuple[int, int]]
+    annotated: frozenset[str] = frozenset()
+    source: Source = field(default_factory=Source)
+
+    def __post_init__(self) -> None:
+        if self.layers.ndim != 4 or self.layers.shape[1:] != self.grid.shape:
+            raise GeometryError(
+                f"Label layers {self.layers.shape} do not fit a grid {self.grid.shape}; give (L, i, j, k)."
+            )
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.labels.names)
+        return f"Segmentation({names or 'empty'}; {len(self.layers)} layer(s) of {self.grid.shape})"
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """The voxels (i, j, k) of one structure; raises PromptError for an unknown name."""
+        layer, value = self.places[self.labels.named(name).name]
+        return self.layers[layer] == value
+
+    def to(self, grid: Grid) -> Segmentation:
+        """The same labels on another grid: the nearest voxel's label, background outside."""
+        layers = Volume(self.layers, self.grid).to(grid, order=0).voxels.astype(self.layers.dtype)
+        return Segmentation(layers, grid, self.labels, self.places, self.annotated, self.source)
+
+    @classmethod
+    def from_answers(cls, answers: Iterable[Answer], grid: Grid, labels: LabelSpace) -> Segmentation:
+        """Reads a model's best answers block by block, each freed before the next is made.
+
+        At no time are there more floats than one block of the answer and one slab of `BLOCK_BYTES`.
+        """
+        layers = _Layers(grid, labels)
+        for answer in answers:
+            if answer.candidate == 0 and answer.present:
+                for start, values in _slabs(answer.values, grid):
+                    layers.read(answer, start, values)
+        return layers.segmentation()
+
+
+class _Layers:
+    """The label layers while they are being filled; a structure that meets another moves to a free layer."""
+
+    def __init__(self, grid: Grid, labels: LabelSpace) -> None:
+        self.grid, self.labels = grid, labels
+        self.dtype = np.uint8 if len(labels.names) < 256 else np.uint16
+        self.layers = [np.zeros(grid.shape, self.dtype)]
+        self.places = {name: (0, value) for value, name in enumerate(labels.names, start=1)}
+
+    def read(self, answer: Answer, start: NDArray[np.int64], values: NDArray) -> None:
+        """Adds one slab of values (T, i, j, k) whose first voxel is index `start`."""
+        where = tuple(slice(s, s + n) for s, n in zip(start, values.shape[1:], strict=True))
+        winner = values.argmax(axis=0) if answer.exclusive else None
+        covered = values[0] > -np.inf
+        for channel, target in enumerate(answer.targets):
+            if target:
+                inside = (
+                    (winner == channel) & covered
+                    if winner is not None
+                    else values[channel] > answer.threshold
+                )
+                if inside.any():
+                    self._write(target, where, inside)
+
+    def _write(self, target: str, where: tuple[slice, ...], inside: NDArray[np.bool_]) -> None:
+        layer, value = self.places[target]
+        here = self.layers[layer][where]
+        others = here[inside]
+        if ((others != 0) & (others != value)).any():
+            layer = self._move(target, where, inside)
+        self.layers[layer][where][inside] = value
+
+    def _move(self, target: str, where: tuple[slice, ...], inside: NDArray[np.bool_]) -> int:
+        """Takes `target` to the first layer where neither its voxels so far nor the new ones meet another."""
+        layer, value = self.places[target]
+        old = self.layers[layer] == value
+        self.layers[layer][old] = 0
+        for free in range(layer + 1, len(self.layers) + 1):
+            if free == len(self.layers):
+                self.layers.append(np.zeros(self.grid.shape, self.dtype))
+            if not self.layers[free][old].any() and not self.layers[free][where][inside].any():
+                break
+        self.layers[free][old] = value
+        self.places[target] = (free, value)
+        return free
+
+    def segmentation(self) -> Segmentation:
+        """The finished layers."""
+        names = frozenset(self.labels.names)
+        layers = self.layers[0][None] if len(self.layers) == 1 else np.stack(self.layers)
+        return Segmentation(layers, self.grid, self.labels, self.places, names)
+
+
+def _slabs(values: Volume, grid: Grid) -> Iterable[tuple[NDArray[np.int64], NDArray]]:
+    """Values on `grid`, slab by slab of the part that they cover; -inf where the block does not reach."""
+    faces = [(-0.5, n - 0.5) for n in values.grid.shape]
+    reach = grid.index(values.grid.world(list(product(*faces))))
+    start = np.clip(np.ceil(reach.min(axis=0) - 1e-6), 0, grid.shape).astype(int)
+    stop = np.clip(np.floor(reach.max(axis=0) + 1e-6) + 1, 0, grid.shape).astype(int)
+    if (stop <= start).any():
+        return
+    if not np.issubdtype(values.voxels.dtype, np.floating):
+        values = Volume(values.voxels.astype(np.float32), values.grid)
+    _, rows, columns = stop - start
+    thickness = max(1, BLOCK_BYTES // (4 * len(values.voxels) * int(rows) * int(columns)))
+    for first in range(start[0], stop[0], thickness):
+        last = min(first + thickness, stop[0])
+        corner = np.array([first, start[1], start[2]])
+        block = grid.crop(corner, (int(last - first), int(rows), int(columns)))
+        yield corner, values.to(block, fill=-np.inf).voxels
