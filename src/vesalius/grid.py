@@ -36,14 +36,9 @@ class Grid:
         matrix = np.asarray(self.affine, dtype=float)
         if len(shape) != 3 or min(shape) < 1:
             raise GeometryError(f"A grid needs three axes of at least one voxel, not {shape}.")
-        if (
-            matrix.shape != (4, 4)
-            or not np.isfinite(matrix).all()
-            or not np.allclose(matrix[3], (0, 0, 0, 1))
-        ):
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.allclose(matrix[3], (0, 0, 0, 1)):
             raise GeometryError(
-                "The affine is not a finite 4 x 4 matrix that ends with the row 0 0 0 1; "
-                "repair the image's header."
+                "The affine is not a finite 4 x 4 matrix that ends with the row 0 0 0 1; repair the image's header."
             )
         lengths = np.linalg.norm(matrix[:3, :3], axis=0)
         if lengths.min() == 0 or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
@@ -68,9 +63,7 @@ class Grid:
     def codes(self) -> str:
         """The world direction nearest to each index axis, such as "LPS"."""
         directions = self.matrix[:3, :3] / np.asarray(self.spacing_mm)
-        best = max(
-            permutations(range(3)), key=lambda axes: sum(abs(directions[a, n]) for n, a in enumerate(axes))
-        )
+        best = max(permutations(range(3)), key=lambda axes: sum(abs(directions[a, n]) for n, a in enumerate(axes)))
         return "".join(AXES[a][0 if directions[a, n] > 0 else 1] for n, a in enumerate(best))
 
     def world(self, index: ArrayLike) -> NDArray[np.float64]:

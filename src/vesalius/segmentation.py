@@ -83,11 +83,7 @@ class _Layers:
         covered = values[0] > -np.inf
         for channel, target in enumerate(answer.targets):
             if target:
-                inside = (
-                    (winner == channel) & covered
-                    if winner is not None
-                    else values[channel] > answer.threshold
-                )
+                inside = (winner == channel) & covered if winner is not None else values[channel] > answer.threshold
                 if inside.any():
                     self._write(target, where, inside)
 

@@ -110,9 +110,7 @@ class Volume:
                 order=order,
                 mode="nearest",
             )
-        for axis in range(
-            3
-        ):  # what lies beyond a face is outside; slab by slab, to hold no coordinate volume
+        for axis in range(3):  # what lies beyond a face is outside; slab by slab, to hold no coordinate volume
             size = self.grid.shape[axis]
             i, j, k = (np.arange(n) * affine[axis, n_axis] for n_axis, n in enumerate(grid.shape))
             plane = j[:, None] + k[None, :] + affine[axis, 3]
