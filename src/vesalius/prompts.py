@@ -184,12 +184,12 @@ def from_json(record: dict) -> Prompt:
 
 
 def _packed(volume: Volume) -> dict[str, object]:
-    dtype = volume.voxels.dtype
-    data = np.packbits(volume.voxels) if dtype == bool else np.ascontiguousarray(volume.voxels)
+    boolean = volume.voxels.dtype.kind == "b"
+    data = np.packbits(volume.voxels) if boolean else np.ascontiguousarray(volume.voxels)
     return {
         "affine": volume.grid.affine,
         "shape": volume.voxels.shape,
-        "dtype": str(dtype),
+        "dtype": str(volume.voxels.dtype),
         "zlib": base64.b64encode(zlib.compress(data.tobytes())).decode(),
     }
 

@@ -1,0 +1,257 @@
+"""Ways of looking at an image: a frame around a prompt, and slices, with the walk that carries a 2D mask through them.
+
+A 2D model only says what it sees in one slice (`Cut`); how its masks become a volume is the same for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vesalius.answer import Answer
+from vesalius.grid import PLANES, Grid, make_grid
+from vesalius.scene import Cues, Scene, View, box_slices, cues_by_slice
+from vesalius.volume import Volume
+
+LOWEST_DICE = 0.5  # the walk ends where a slice's mask overlaps the carried one less than this
+LARGEST_GROWTH = 2.0  # ... or covers more than this many times its area
+LOWEST_SCORE = 0.4  # ... or the model's own predicted Dice is below this
+PIECES = 8  # components of one slice that are tracked one by one, the largest first
+SMALLEST_PIECE = 0.02  # components below this part of the largest one are not tracked
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A 2D model's answer for one view: `logits` (i, j), positive inside, and its predicted Dice.
+
+    `feedback` is what the model wants back when the user corrects this slice.
+    """
+
+    logits: NDArray[np.float32]
+    score: float
+    feedback: Any = None
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Where the target is, (i, j)."""
+        return self.logits > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A slice's mask as packed bits, with its score and feedback."""
+
+    bits: NDArray[np.uint8]
+    shape: tuple[int, int]
+    score: float
+    feedback: Any = None
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask (i, j)."""
+        return np.unpackbits(self.bits, count=self.shape[0] * self.shape[1]).reshape(self.shape).astype(bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A target through the slices: what was kept of each slice, and the slices that the user spoke of.
+
+    Each seed has the first and last slice that the walk from it may reach.
+    """
+
+    slices: Mapping[int, Kept] = field(default_factory=dict)
+    seeds: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+
+
+Segment = Callable[[View], list[Cut]]  # candidates, the best first
+
+
+def around(grid: Grid, world: ArrayLike, shape: tuple[int, int, int], spacing_mm: float) -> Grid:
+    """A frame of `shape` cubic voxels centred on a position in mm, along the axes of `grid`; it may stick out."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = grid.matrix[:3, :3] / np.asarray(grid.spacing_mm) * spacing_mm
+    matrix[:3, 3] = np.asarray(world) - matrix[:3, :3] @ ((np.asarray(shape) - 1) / 2)
+    return make_grid(shape, matrix, grid.calibrated)
+
+
+def slices(grid: Grid, plane: str) -> Iterator[Grid]:
+    """The slices of a grid in an anatomical plane, each one voxel thick, oriented as on screen."""
+    grid = grid.orient(PLANES[plane])
+    for k in range(grid.shape[2]):
+        yield grid.crop((0, 0, k), (grid.shape[0], grid.shape[1], 1))
+
+
+def propagate(scene: Scene, segment: Segment) -> Iterator[Answer]:
+    """A 2D model's answer for the whole image: segments the slices that were spoken of and walks on from them.
+
+    The walk goes both ways from the outermost seeds and closes the gap between neighbouring ones. It carries each
+    component of the mask of the slice before as a prompt of its own, and ends where the mask is empty, overlaps the
+    carried one with Dice below `LOWEST_DICE`, exceeds `LARGEST_GROWTH` times its area, or has a predicted Dice below
+    `LOWEST_SCORE`; at the edge of a box with depth it ends too. What a new prompt does not reach is kept as it was.
+    """
+    walk = _Walk(scene, segment)
+    track = walk.follow(scene.notes.get("track", Track()))
+    scene.notes["track"] = track
+    target = (scene.target,)
+    for k, kept in track.slices.items():
+        values = kept.mask[None, :, :, None]
+        if k not in walk.candidates:
+            yield Answer(Volume(values, walk.view_grid(k)), target, 0.5, score=kept.score)
+    for k, cuts in walk.candidates.items():
+        for rank, cut in enumerate(cuts):
+            if rank == 0 or walk.depth == 1:
+                values = cut.logits[None, :, :, None]
+                yield Answer(Volume(values, walk.view_grid(k)), target, candidate=rank, score=cut.score)
+
+
+class _Walk:
+    """One round of prompts carried through the slices of one plane."""
+
+    def __init__(self, scene: Scene, segment: Segment) -> None:
+        self.scene, self.segment = scene, segment
+        self.codes = PLANES[scene.plane]
+        self.grid = scene.image.grid.orient(self.codes)
+        self.width, self.height, self.depth = self.grid.shape
+        self.candidates: dict[int, list[Cut]] = {}
+
+    def view_grid(self, k: int) -> Grid:
+        return self.grid.crop((0, 0, k), (self.width, self.height, 1))
+
+    def view(self, k: int, cues: Cues) -> View:
+        view = self.scene.native(self.codes, (0, 0, k), (self.width, self.height, 1))
+        here = cues.points - np.array([0, 0, k])
+        return View(view.pixels, view.grid, replace(cues, points=here, boxes=cues.boxes - np.array([0, 0, k])))
+
+    def follow(self, track: Track) -> Track:
+        """The track after the last round: its slices are segmented, then everything that they reach."""
+        new = cues_by_slice(self.scene.rounds[-1], self.grid)
+        said = cues_by_slice([prompt for round_ in self.scene.rounds for prompt in round_], self.grid)
+        limits = box_slices(self.scene.rounds[-1], self.grid)
+        kept, seeds = dict(track.slices), dict(track.seeds)
+        first = [k for k in new if new[k].seeds]
+        later = [k for k in new if not new[k].seeds]  # only "not here": corrections of what is there by then
+        for ks in (first, later):
+            changed = [k for k in ks if k in kept or said[k].seeds]
+            for k in changed:
+                feedback = kept[k].feedback if k in kept else None
+                cues = replace(said[k], feedback=feedback)
+                if k in kept and feedback is None and cues.mask is None:  # a slice that the walk had reached
+                    cues = replace(cues, mask=kept[k].mask[..., None])
+                self.scene.progress(f"{self.scene.plane} slice {k}")
+                cuts = self.segment(self.view(k, cues))
+                self.candidates[k] = cuts
+                kept[k] = _keep(cuts[0])
+                seeds[k] = limits.get(k, seeds.get(k, (0, self.depth - 1)))
+            self.reach(kept, seeds, set(changed))
+        return Track(dict(sorted(kept.items())), dict(sorted(seeds.items())))
+
+    def reach(self, kept: dict[int, Kept], seeds: dict[int, tuple[int, int]], changed: set[int]) -> None:
+        """Walks from the changed seeds: outwards from the outermost, and between neighbours."""
+        order = sorted(seeds)
+        if not changed:
+            return
+        for end, step, limit in ((order[0], -1, seeds[order[0]][0]), (order[-1], 1, seeds[order[-1]][1])):
+            if end in changed:
+                for k in [k for k in kept if (k - end) * step > 0]:
+                    del kept[k]
+                kept.update(self.walk(end, kept[end], step, limit))
+        for low, high in pairwise(order):
+            if low in changed or high in changed:
+                for k in range(low + 1, high):
+                    kept.pop(k, None)
+                self.close(low, high, kept)
+
+    def close(self, low: int, high: int, kept: dict[int, Kept]) -> None:
+        """Fills the slices between two seeds: walks from both to the middle, and on where the other walk ended.
+
+        Where both ended, the masks are interpolated by their distance maps: the user said that it goes on.
+        """
+        if not kept[low].bits.any() or not kept[high].bits.any():
+            return
+        middle = (low + high) // 2
+        up = dict(self.walk(low, kept[low], 1, middle))
+        last = max(up, default=low)
+        down = dict(self.walk(high, kept[high], -1, last + 1))
+        first = min(down, default=high)
+        if last == middle and first > middle + 1 and up:
+            up |= dict(self.walk(last, up[last], 1, first - 1))
+        kept.update(up | down)
+        below, above = max(up, default=low), first
+        for k in range(below + 1, above):
+            share = (k - below) / (above - below)
+            kept[k] = _interpolate(kept[below], kept[above], share)
+
+    def walk(self, start: int, seed: Kept, step: int, limit: int) -> Iterator[tuple[int, Kept]]:
+        """The slices after `start`, up to `limit` included, until the target ends."""
+        carried = seed.mask
+        for k in range(start + step, limit + step, step):
+            self.scene.progress(f"{self.scene.plane} slice {k}")
+            pieces = []
+            for cues in _pieces(carried):
+                cut = self.segment(self.view(k, _shifted(cues, k)))[0]
+                if not _ended(cut, cues.mask[..., 0]):  # type: ignore[index]
+                    pieces.append(cut)
+            if not pieces:
+                return
+            carried = np.logical_or.reduce([cut.mask for cut in pieces])
+            yield k, _keep(Cut(np.where(carried, 1, -1).astype(np.float32), min(cut.score for cut in pieces)))
+
+
+def _keep(cut: Cut) -> Kept:
+    return Kept(np.packbits(cut.mask), cut.logits.shape, cut.score, cut.feedback)
+
+
+def _shifted(cues: Cues, k: int) -> Cues:
+    return replace(cues, points=cues.points + np.array([0, 0, k]), boxes=cues.boxes + np.array([0, 0, k]))
+
+
+def _pieces(mask: NDArray[np.bool_]) -> Iterator[Cues]:
+    """The components of a mask (i, j), the largest first, each as a box, its deepest point and itself as a mask."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    for label in np.argsort(-sizes, kind="stable")[:PIECES] + 1:
+        if sizes[label - 1] < SMALLEST_PIECE * sizes.max():
+            return
+        piece = labels == label
+        where = np.argwhere(piece)
+        low, high = where.min(axis=0), where.max(axis=0)
+        crop = piece[low[0] : high[0] + 1, low[1] : high[1] + 1]
+        depth = ndimage.distance_transform_edt(np.pad(crop, 1))[1:-1, 1:-1]
+        centre = low + np.unravel_index(depth.argmax(), depth.shape)
+        yield Cues(
+            points=np.array([[*centre, 0.0]]),
+            positive=np.array([True]),
+            boxes=np.array([[[*low, 0.0], [*high, 0.0]]], dtype=float),
+            mask=piece[..., None],
+        )
+
+
+def _ended(cut: Cut, carried: NDArray[np.bool_]) -> bool:
+    area, before = int(cut.mask.sum()), int(carried.sum())
+    dice = 2 * int((cut.mask & carried).sum()) / max(1, area + before)
+    return area == 0 or dice < LOWEST_DICE or area > LARGEST_GROWTH * before or cut.score < LOWEST_SCORE
+
+
+def _interpolate(below: Kept, above: Kept, share: float) -> Kept:
+    """The mask `share` of the way between two, by their signed distances (Raya and Udupa 1990)."""
+    from scipy import ndimage
+
+    def signed(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
+
+    mask = (1 - share) * signed(below.mask) + share * signed(above.mask) > 0
+    return Kept(np.packbits(mask), below.shape, min(below.score, above.score))
+
+
+def together(parts: Iterable[Cut]) -> Cut:
+    """The union of several cuts of one view, scored as the least certain of them."""
+    cuts = list(parts)
+    logits = np.maximum.reduce([cut.logits for cut in cuts])
+    return Cut(logits, min(cut.score for cut in cuts), None if len(cuts) > 1 else cuts[0].feedback)

@@ -1,0 +1,218 @@
+"""What a model is shown: the image, what was said about one target so far, and a memory for heavy work."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vesalius.errors import PromptError
+from vesalius.grid import PLANES, Grid
+from vesalius.intensity import Window
+from vesalius.prompts import Box, Lasso, MaskHint, Point, Prompt, Scribble
+from vesalius.volume import Volume
+
+MEMO_BYTES = 256 * 2**20
+POINTS_OF_A_SCRIBBLE = 5  # models that know only clicks see a scribble as so many, spread along the line
+
+
+@dataclass(frozen=True, eq=False)
+class Cues:
+    """Prompts in the indices (i, j, k) of one view; integer = voxel centre.
+
+    `points` (N, 3) with `positive` (N,), `boxes` (M, 2, 3) as lowest and highest corner, `mask` (i, j, k) bool to
+    start from, `feedback` whatever the model kept of its last look at this view.
+    """
+
+    points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    positive: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2, 3)))
+    mask: NDArray[np.bool_] | None = None
+    feedback: Any = None
+
+    @property
+    def seeds(self) -> bool:
+        """Whether these say where the target is, and not only where it is not."""
+        return bool(self.positive.any() or len(self.boxes) or (self.mask is not None and self.mask.any()))
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One look at the image: grey levels or colours `pixels` (C, i, j, k) uint8, their `grid`, and the `cues`."""
+
+    pixels: NDArray[np.uint8]
+    grid: Grid
+    cues: Cues = field(default_factory=Cues)
+
+
+class Memo:
+    """A cache of heavy results, least recently used out first, bounded in bytes."""
+
+    def __init__(self, limit: int = MEMO_BYTES) -> None:
+        self.limit, self.bytes = limit, 0
+        self.entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value of `key`, made if it is not there."""
+        if key not in self.entries:
+            value = make()
+            size = sum(part.nbytes for part in (value if isinstance(value, tuple) else (value,)))
+            self.entries[key] = value, size
+            self.bytes += size
+            while self.bytes > self.limit and len(self.entries) > 1:
+                _, (_, dropped) = self.entries.popitem(last=False)
+                self.bytes -= dropped
+        self.entries.move_to_end(key)
+        return self.entries[key][0]
+
+
+@dataclass
+class Scene:
+    """What a model is shown for one target: the image, the prompts in the order they came, its own notes.
+
+    `rounds` are the prompts of each `Session.add` so far. `notes` is what the model keeps between rounds; the session
+    puts it back on undo, so a model replaces its entries and never changes one in place.
+    """
+
+    image: Volume
+    target: str
+    rounds: tuple[tuple[Prompt, ...], ...]
+    window: Window
+    plane: str
+    notes: dict[str, Any] = field(default_factory=dict)
+    memory: Memo = field(default_factory=Memo)
+    progress: Callable[[str], None] = lambda step: None
+
+    def memo(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Caches heavy, prompt-free work such as an embedding: tensors or arrays, or a tuple of them."""
+        return self.memory.get(key, make)
+
+    def native(self, codes: str, start: tuple[int, int, int], shape: tuple[int, int, int]) -> View:
+        """A block of the image's own voxels in the storage order `codes`, windowed, never interpolated."""
+        block = self.image.orient(codes).crop(start, shape)
+        return View(np.ascontiguousarray(self.window.grey(block.voxels)), block.grid)
+
+    def view(self, grid: Grid, order: int = 1) -> View:
+        """The image resampled to any grid, windowed; black outside."""
+        return View(self.window.grey(self.image.to(grid, order, fill=self.window.low).voxels), grid)
+
+
+def default_plane(grid: Grid) -> str:
+    """The plane of a 2D image, or the one across the coarsest axis of a volume (the plane of acquisition); else axial.
+
+    Axial also where spacings differ by less than a tenth.
+    """
+    thin = grid.thin_axis()
+    coarsest = int(np.argmax(grid.spacing_mm))
+    normal = grid.codes[coarsest if thin is None else thin]
+    if thin is None and max(grid.spacing_mm) < 1.1 * float(np.median(grid.spacing_mm)):
+        normal = "S"
+    return next(plane for plane, codes in PLANES.items() if normal in _axis_letters(codes[2]))
+
+
+def cues_by_slice(prompts: Iterable[Prompt], grid: Grid) -> dict[int, Cues]:
+    """Prompts as cues of the slices k that they touch, on a grid whose third axis runs through the slices.
+
+    A point belongs to the slice nearest to it, a scribble to every slice that it crosses, a box to its middle slice, a
+    lasso to the slice it is drawn in, a mask to each slice that it fills.
+    """
+    found: dict[int, list[Cues]] = {}
+    for prompt in prompts:
+        for k, cues in _slice_cues(prompt, grid):
+            found.setdefault(min(max(k, 0), grid.shape[2] - 1), []).append(cues)
+    return {k: join_cues(parts) for k, parts in sorted(found.items())}
+
+
+def join_cues(parts: list[Cues]) -> Cues:
+    """All cues of one view together, in order; masks are united."""
+    masks = [part.mask for part in parts if part.mask is not None]
+    return Cues(
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.positive for part in parts]),
+        np.concatenate([part.boxes for part in parts]),
+        np.logical_or.reduce(masks) if masks else None,
+        next((part.feedback for part in parts if part.feedback is not None), None),
+    )
+
+
+def box_slices(prompts: Iterable[Prompt], grid: Grid) -> dict[int, tuple[int, int]]:
+    """For the middle slice of each box that has depth, the first and last slice that the box allows."""
+    spans = {}
+    for prompt in prompts:
+        if isinstance(prompt, Box):
+            low, high = _span(prompt, grid)
+            if round(high) > round(low):
+                spans[_middle(low, high, grid)] = (max(0, round(low)), min(grid.shape[2] - 1, round(high)))
+    return spans
+
+
+def _slice_cues(prompt: Prompt, grid: Grid) -> Iterable[tuple[int, Cues]]:
+    match prompt:
+        case Point(at=at, positive=positive):
+            index = grid.index(at)
+            yield round(index[2]), Cues(index[None], np.array([positive]))
+        case Scribble(points=line, positive=positive):
+            index = grid.index(line)
+            for k in np.unique(np.rint(index[:, 2])):
+                part = index[np.rint(index[:, 2]) == k]
+                part = part[np.unique(np.linspace(0, len(part) - 1, POINTS_OF_A_SCRIBBLE).round().astype(int))]
+                yield int(k), Cues(part, np.full(len(part), positive))
+        case Box():
+            _positive_only(prompt.positive, "box")
+            index = grid.index(prompt.corners())
+            low, high = index.min(axis=0), index.max(axis=0)
+            if (high[:2] - low[:2] < 0.5).any() and high[2] - low[2] >= 1:
+                raise PromptError("The box is flat within the plane that the model looks at; choose another --plane.")
+            yield _middle(low[2], high[2], grid), Cues(boxes=np.stack([low, high])[None])
+        case Lasso(outline=outline):
+            _positive_only(prompt.positive, "lasso")
+            index = grid.index(outline)
+            if np.ptp(index[:, 2]) > 1:
+                raise PromptError(
+                    "The lasso is not drawn in the plane that the model looks at; choose another --plane."
+                )
+            yield round(index[:, 2].mean()), _mask_cues(_filled(index[:, :2], grid.shape[:2])[..., None])
+        case MaskHint(mask=mask):
+            _positive_only(prompt.positive, "mask")
+            inside = mask.to(grid, order=0).voxels[0] > 0.5
+            for k in np.flatnonzero(inside.any(axis=(0, 1))):
+                yield int(k), _mask_cues(inside[:, :, k : k + 1])
+
+
+def _mask_cues(mask: NDArray[np.bool_]) -> Cues:
+    if not mask.any():
+        return Cues()
+    where = np.argwhere(mask)
+    return Cues(boxes=np.stack([where.min(axis=0), where.max(axis=0)])[None].astype(float), mask=mask)
+
+
+def _filled(outline: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels (i, j) inside a polygon, its edge included."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("1", shape)
+    ImageDraw.Draw(picture).polygon([tuple(point) for point in outline], fill=1, outline=1)
+    return np.array(picture).T
+
+
+def _positive_only(positive: bool, kind: str) -> None:
+    if not positive:
+        raise PromptError(f"This model takes no negative {kind}; use negative points or scribbles.")
+
+
+def _span(box: Box, grid: Grid) -> tuple[float, float]:
+    k = grid.index(box.corners())[:, 2]
+    return float(k.min()), float(k.max())
+
+
+def _middle(low: float, high: float, grid: Grid) -> int:
+    low, high = max(low, 0.0), min(high, grid.shape[2] - 1.0)
+    return int(np.floor((low + high) / 2 + 0.5))
+
+
+def _axis_letters(letter: str) -> str:
+    return next(pair for pair in ("RL", "AP", "SI") if letter in pair)
