@@ -1,0 +1,261 @@
+"""The Segment Anything family: one image encoder, prompts as tokens, and a two-way mask decoder.
+
+Segment Anything, Kirillov et al. 2023 (SAM); Segment anything in medical images, Ma et al. 2024 (MedSAM and
+LiteMedSAM); Faster Segment Anything, Zhang et al. 2023 (MobileSAM). Code and weights of all four: Apache-2.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vesalius.layers.norm import LayerNorm2d
+from vesalius.layers.positional import FourierPositions
+from vesalius.layers.resampling import resize_area, resize_bilinear, resize_cubic
+from vesalius.layers.tiny_vit import TinyVit
+from vesalius.layers.two_way import TwoWayTransformer
+from vesalius.layers.vit import Vit, resize_positions, resize_relative
+
+WIDTH = 256
+PADDING, NEGATIVE, POSITIVE, CORNER, OPPOSITE = -1, 0, 1, 2, 3
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
+UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")  # MobileSAM's ImageNet classifier
+
+
+def build_encoder(name: str, size: int) -> Vit | TinyVit:
+    """The image encoder called `name`, with position tables for images of `size` pixels; `nano` is for tests."""
+    grid = size // 16
+    match name:
+        case "vit_b":
+            return Vit(grid, width=768, depth=12, heads=12, global_every=3)
+        case "vit_l":
+            return Vit(grid, width=1024, depth=24, heads=16, global_every=6)
+        case "vit_h":
+            return Vit(grid, width=1280, depth=32, heads=16, global_every=8)
+        case "vit_nano":
+            return Vit(grid, width=32, depth=2, heads=2, global_every=2)
+        case "tiny_vit":
+            return TinyVit((64, 128, 160, 320), (2, 2, 6, 2), (2, 4, 5, 10), stride=16)
+        case "tiny_vit_lite":
+            return TinyVit((64, 128, 160, 320), (2, 2, 6, 2), (2, 4, 5, 10), stride=4)
+        case "tiny_vit_nano":
+            return TinyVit((8, 16, 20, 24), (1, 1, 1, 1), (1, 2, 2, 2), stride=16)
+        case "tiny_vit_lite_nano":
+            return TinyVit((8, 16, 20, 24), (1, 1, 1, 1), (1, 2, 2, 2), stride=4)
+    raise ValueError(f"no image encoder is called {name!r}")
+
+
+class PromptEncoder(nn.Module):
+    """Points and box corners become tokens, a mask becomes a map to add to the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pe_layer = FourierPositions(WIDTH // 2)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, WIDTH) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, WIDTH)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, 4, 2, 2),
+            LayerNorm2d(4),
+            nn.GELU(),
+            nn.Conv2d(4, 16, 2, 2),
+            LayerNorm2d(16),
+            nn.GELU(),
+            nn.Conv2d(16, WIDTH, 1),
+        )
+        self.no_mask_embed = nn.Embedding(1, WIDTH)
+
+    def tokens(self, places: Tensor, signs: Tensor) -> Tensor:
+        """Encode `(B, N, 2)` xy in [0, 1] and their `(B, N)` signs as `(B, N, 256)`."""
+        kinds = torch.cat(
+            [self.not_a_point_embed.weight, *(kind.get_parameter("weight") for kind in self.point_embeddings)]
+        )
+        return self.pe_layer(places) * (signs >= 0)[..., None] + kinds[signs + 1]
+
+    def mask(self, logits: Tensor | None) -> Tensor:
+        """Encode `(B, 1, 4h, 4w)` mask logits as `(B, 256, h, w)`; without a mask, `(1, 256, 1, 1)`."""
+        if logits is None:
+            return self.no_mask_embed.weight[:, :, None, None]
+        return self.mask_downscaling(logits)
+
+
+class MaskDecoder(nn.Module):
+    """Four mask tokens and one quality token look at the image together with the prompt tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transformer = TwoWayTransformer(WIDTH, 2048)
+        self.iou_token = nn.Embedding(1, WIDTH)
+        self.mask_tokens = nn.Embedding(4, WIDTH)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(WIDTH, WIDTH // 4, 2, 2),
+            LayerNorm2d(WIDTH // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(WIDTH // 4, WIDTH // 8, 2, 2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(WIDTH // 8) for _ in range(4))
+        self.iou_prediction_head = Mlp(4)
+
+    def forward(self, image: Tensor, positions: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """Four masks `(B, 4, 4h, 4w)` and their predicted IoU `(B, 4)` from `(1 | B, 256, h, w)`."""
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens, keys = self.transformer(image, positions, tokens)
+        image = self.output_upscaling(keys.transpose(1, 2).unflatten(2, image.shape[2:]))
+        kernels = [mlp(tokens[:, i + 1]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
+        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(kernels, dim=1), image)
+        return masks, self.iou_prediction_head(tokens[:, 0])
+
+
+class Mlp(nn.Module):
+    """Three linear layers on a token."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, size) for size in (WIDTH, WIDTH, outputs))
+
+    def forward(self, token: Tensor) -> Tensor:
+        first, second, third = self.layers
+        return third(F.relu(second(F.relu(first(token)))))
+
+
+class Sam(nn.Module):
+    """SAM and the checkpoints that share its decoder; `options` are `encoder`, `size` and `preprocess`."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.size = int(options["size"])
+        self.preprocess = str(options["preprocess"])
+        self.image_encoder = build_encoder(options["encoder"], self.size)
+        self.prompt_encoder = PromptEncoder()
+        self.mask_decoder = MaskDecoder()
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The embedding `(B, 256, H / stride, W / stride)` of normalised `(B, 3, H, W)`."""
+        return self.image_encoder(pixels)
+
+    def decode(
+        self, embedding: Tensor, points: Tensor, signs: Tensor, mask: Tensor | None, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Mask logits `(B, M, 4h, 4w)` and predicted IoU `(B, M)`: three candidates, or the single one.
+
+        `points` are `(B, N, 2)` xy in pixels of the network's input (integer = pixel centre) and `signs`
+        `(B, N)` say what they are: 1 and 0 positive and negative, 2 and 3 the corners of a box, -1 the padding
+        that SAM expects after points without a box. `mask` holds earlier logits `(B, 1, 4h, 4w)`. An embedding
+        of batch 1 serves all prompt sets.
+        """
+        masks, iou = self.decode_all(embedding, points, signs, mask)
+        chosen = slice(1, 4) if multimask else slice(0, 1)
+        return masks[:, chosen], iou[:, chosen]
+
+    def decode_all(
+        self, embedding: Tensor, points: Tensor, signs: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode`, with all four masks: the single one, then the three candidates."""
+        height, width = embedding.shape[2:]
+        extent = self.image_encoder.stride * torch.tensor([width, height], device=points.device)
+        prompts = self.prompt_encoder.tokens((points + 0.5) / extent, signs)
+        image = embedding + self.prompt_encoder.mask(mask)
+        return self.mask_decoder(image, self.prompt_encoder.pe_layer.dense(height, width), prompts)
+
+    def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of an official file under our names, position tables resized to this model's image size."""
+        own = self.state_dict()
+        converted = {}
+        for name, tensor in state.items():
+            name = name.removeprefix("module.").removeprefix("sam.")
+            if name.startswith(UNUSED):
+                continue
+            if name == "image_encoder.pos_embed" and name in own:
+                tensor = resize_positions(tensor, own[name].shape[1:3])
+            elif ".rel_pos_" in name and name in own:
+                tensor = resize_relative(tensor, len(own[name]))
+            converted[name] = tensor
+        return converted
+
+
+def tokenize(points: Tensor, signs: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Points `(B, N, 2)`, their signs and at most one box each `(B, 4)` xyxy in the order that `decode` takes.
+
+    The points come first, then the two corners of the box; points without a box get SAM's padding point.
+    """
+    batch = len(points)
+    if boxes is not None:
+        corners = torch.tensor([CORNER, OPPOSITE], device=signs.device).expand(batch, 2)
+        return torch.cat([points, boxes.view(batch, 2, 2)], dim=1), torch.cat([signs, corners], dim=1)
+    if points.shape[1] == 0:
+        return points, signs
+    return F.pad(points, (0, 0, 0, 1)), F.pad(signs, (0, 1), value=PADDING)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture as the network sees it, and how it got there."""
+
+    pixels: Tensor  # (1, 3, size, size)
+    scale: tuple[float, float]  # network pixels for one pixel of the picture: x, y
+    resized: tuple[int, int]  # rows and columns that the picture covers, from the top left corner
+    original: tuple[int, int]  # rows and columns of the picture
+
+
+def frame_sam(rgb: np.ndarray, size: int) -> Frame:
+    """Longest side to `size`, colours normalised, then zeros at the bottom and right; `rgb` is `(H, W, 3)` uint8."""
+    height, width = fit(rgb, size)
+    resized = (resize_bilinear(rgb, height, width) - MEAN) / STD
+    return pad(resized, size, (width / rgb.shape[1], height / rgb.shape[0]), rgb)
+
+
+def frame_medsam(rgb: np.ndarray, size: int) -> Frame:
+    """Stretched to a square and spread over [0, 1]; `rgb` is `(H, W, 3)` uint8."""
+    resized = spread(resize_cubic(rgb, size, size).astype(np.uint8))
+    return pad(resized, size, (size / rgb.shape[1], size / rgb.shape[0]), rgb)
+
+
+def frame_litemedsam(rgb: np.ndarray, size: int) -> Frame:
+    """Longest side to `size`, spread over [0, 1], then zeros at the bottom and right; `rgb` is `(H, W, 3)` uint8."""
+    resized = spread(resize_area(rgb, *fit(rgb, size)))
+    return pad(resized, size, (size / max(rgb.shape[:2]),) * 2, rgb)
+
+
+def fit(rgb: np.ndarray, size: int) -> tuple[int, int]:
+    """Rows and columns of a picture whose longest side becomes `size`."""
+    scale = size / max(rgb.shape[:2])
+    return int(rgb.shape[0] * scale + 0.5), int(rgb.shape[1] * scale + 0.5)
+
+
+def spread(rgb: np.ndarray) -> np.ndarray:
+    """Stretch values so that the darkest is 0 and the brightest 1."""
+    return (rgb - rgb.min()) / max(int(rgb.max()) - int(rgb.min()), 1e-8)
+
+
+def pad(resized: np.ndarray, size: int, scale: tuple[float, float], rgb: np.ndarray) -> Frame:
+    """The frame of a resized picture, filled up with zeros to a square of `size`."""
+    height, width = resized.shape[:2]
+    pixels = torch.from_numpy(resized).float().permute(2, 0, 1)[None]
+    pixels = F.pad(pixels, (0, size - width, 0, size - height))
+    return Frame(pixels, scale, (height, width), (rgb.shape[0], rgb.shape[1]))
+
+
+def restore_sam(logits: Tensor, frame: Frame) -> Tensor:
+    """Mask logits `(B, M, 4h, 4w)` on the picture's own pixels: enlarged, cut, enlarged again."""
+    square = F.interpolate(logits, frame.pixels.shape[2:], mode="bilinear", align_corners=False)
+    height, width = frame.resized
+    return F.interpolate(square[..., :height, :width], frame.original, mode="bilinear", align_corners=False)
+
+
+def restore_medsam(logits: Tensor, frame: Frame) -> Tensor:
+    """Mask PROBABILITIES on the picture's own pixels, to be cut at 0.5; interpolating logits gives other masks."""
+    return F.interpolate(logits.sigmoid(), frame.original, mode="bilinear", align_corners=False)
+
+
+def restore_litemedsam(logits: Tensor, frame: Frame) -> Tensor:
+    """Mask logits on the picture's own pixels: cut, then enlarged once (a mask has one pixel for each of the input)."""
+    height, width = frame.resized
+    return F.interpolate(logits[..., :height, :width], frame.original, mode="bilinear", align_corners=False)
