@@ -169,10 +169,9 @@ class _Walk:
     def close(self, low: int, high: int, kept: dict[int, Kept]) -> None:
         """Fills the slices between two seeds: walks from both to the middle, and on where the other walk ended.
 
-        Where both ended, the masks are interpolated by their distance maps: the user said that it goes on.
+        Where both ended, the masks are interpolated by their distance maps: the user said that it goes on. A seed
+        whose mask is empty says that it does not.
         """
-        if not kept[low].bits.any() or not kept[high].bits.any():
-            return
         middle = (low + high) // 2
         up = dict(self.walk(low, kept[low], 1, middle))
         last = max(up, default=low)
@@ -181,6 +180,8 @@ class _Walk:
         if last == middle and first > middle + 1 and up:
             up |= dict(self.walk(last, up[last], 1, first - 1))
         kept.update(up | down)
+        if not kept[low].bits.any() or not kept[high].bits.any():
+            return
         below, above = max(up, default=low), first
         for k in range(below + 1, above):
             share = (k - below) / (above - below)

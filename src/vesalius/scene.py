@@ -60,7 +60,7 @@ class Memo:
         """The value of `key`, made if it is not there."""
         if key not in self.entries:
             value = make()
-            size = sum(part.nbytes for part in (value if isinstance(value, tuple) else (value,)))
+            size = sum(getattr(part, "nbytes", 0) for part in (value if isinstance(value, tuple) else (value,)))
             self.entries[key] = value, size
             self.bytes += size
             while self.bytes > self.limit and len(self.entries) > 1:

@@ -6,8 +6,8 @@ LiteMedSAM); Faster Segment Anything, Zhang et al. 2023 (MobileSAM). Code and we
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vesalius.answer import Answer
+from vesalius.errors import PromptError
 from vesalius.layers.norm import LayerNorm2d
 from vesalius.layers.positional import FourierPositions
 from vesalius.layers.resampling import resize_area, resize_bilinear, resize_cubic
 from vesalius.layers.tiny_vit import TinyVit
 from vesalius.layers.two_way import TwoWayTransformer
 from vesalius.layers.vit import Vit, resize_positions, resize_relative
+from vesalius.look import Cut, propagate, together
+from vesalius.scene import Cues, Scene, View
 
 WIDTH = 256
 PADDING, NEGATIVE, POSITIVE, CORNER, OPPOSITE = -1, 0, 1, 2, 3
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
+MASK_LOGIT = 8.0  # a mask that a user gave enters the decoder as logits of this size
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")  # MobileSAM's ImageNet classifier
 
 
@@ -133,9 +138,84 @@ class Sam(nn.Module):
         super().__init__()
         self.size = int(options["size"])
         self.preprocess = str(options["preprocess"])
+        self.predicts_dice = bool(options.get("predicts_dice", False))
+        self.precision = "fp32"
         self.image_encoder = build_encoder(options["encoder"], self.size)
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder()
+
+    def run(self, scene: Scene) -> Iterator[Answer]:
+        """The answer for one target: the slices that were spoken of, and those that the walk reaches from them."""
+        return propagate(scene, lambda view: self.segment(view, scene.memo))
+
+    @torch.inference_mode()
+    def segment(self, view: View, memo: Callable[..., Any]) -> list[Cut]:
+        """The masks of one slice, the best first: three for a single click, otherwise one; several boxes are united."""
+        embedding, frame = memo(view.grid, lambda: self.look(view))
+        if len(view.cues.boxes) > 1:
+            each = (replace(view.cues, boxes=box[None]) for box in view.cues.boxes)
+            return [together(self.cuts(embedding, frame, cues)[0] for cues in each)]
+        return self.cuts(embedding, frame, view.cues)
+
+    def forward(self, view: View) -> Tensor:
+        """Mask logits (M, i, j, 1) on the view's grid, differentiable."""
+        frame = self.frame(view)
+        restored, _, _ = self.answer(self.encode(frame.pixels), frame, view.cues)
+        return restored.transpose(1, 2)[..., None]
+
+    def frame(self, view: View) -> Frame:
+        """The picture of a view (1 or 3 channels, one voxel thick) in the checkpoint's own preprocessing."""
+        channels = len(view.pixels)
+        if channels not in (1, 3):
+            raise PromptError(f"This model looks at grey or RGB images; yours has {channels} channels: choose one.")
+        rgb = np.broadcast_to(view.pixels[..., 0].transpose(2, 1, 0), (*view.grid.shape[1::-1], 3))
+        return FRAMES[self.preprocess](np.ascontiguousarray(rgb), self.size)
+
+    def look(self, view: View) -> tuple[Tensor, Frame]:
+        """The embedding of a view, in the fastest precision, and how its picture was framed (without the pixels)."""
+        frame = self.frame(view)
+        pixels = frame.pixels.to(next(self.parameters()).device)
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            embedding = self.encode(pixels)
+        return embedding.float(), replace(frame, pixels=frame.pixels[..., :0, :0])
+
+    def cuts(self, embedding: Tensor, frame: Frame, cues: Cues) -> list[Cut]:
+        """The masks of one prompt set, the best first."""
+        restored, dice, low = (tensor.cpu().numpy() for tensor in self.answer(embedding, frame, cues))
+        order = np.argsort(-dice, kind="stable")
+        return [Cut(restored[n].T, float(dice[n]), low[n]) for n in order]
+
+    def answer(self, embedding: Tensor, frame: Frame, cues: Cues) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits on the picture (M, H, W), predicted Dice (M,), and the decoder's own logits (M, 4h, 4w)."""
+        device = embedding.device
+        scale = np.array(frame.scale)
+        boxes = cues.boxes[:, :, :2] * scale
+        if self.preprocess == "litemedsam":
+            boxes = np.trunc(boxes)
+        points, positive, mask = cues.points[:, :2] * scale, cues.positive, self.mask_logits(frame, cues)
+        if self.preprocess != "sam":  # trained with one box and nothing else
+            points, positive, mask = points[:0], positive[:0], None
+        places, signs = tokenize(
+            torch.tensor(points[None], dtype=torch.float32, device=device),
+            torch.tensor(positive[None], dtype=torch.int64, device=device),
+            torch.tensor(boxes.reshape(-1, 4), dtype=torch.float32, device=device) if len(boxes) else None,
+        )
+        ambiguous = len(points) == 1 and not len(boxes) and mask is None
+        low, iou = self.decode(embedding, places, signs, None if mask is None else mask.to(device), ambiguous)
+        iou = iou[0].clamp(0, 1)
+        return RESTORE[self.preprocess](low, frame)[0], iou if self.predicts_dice else 2 * iou / (1 + iou), low[0]
+
+    def mask_logits(self, frame: Frame, cues: Cues) -> Tensor | None:
+        """What the decoder starts from (1, 1, 4h, 4w): its own last logits, or a mask given or carried."""
+        if cues.feedback is not None:
+            return torch.tensor(cues.feedback)[None, None]
+        if cues.mask is None:
+            return None
+        mask = torch.tensor(cues.mask[..., 0].T[None, None], dtype=torch.float32)
+        inside = F.interpolate(mask, frame.resized, mode="bilinear", antialias=True)
+        height, width = frame.resized
+        inside = F.pad(inside, (0, self.size - width, 0, self.size - height))
+        return MASK_LOGIT * (2 * F.avg_pool2d(inside, 4) - 1)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The embedding `(B, 256, H / stride, W / stride)` of normalised `(B, 3, H, W)`."""
@@ -245,7 +325,7 @@ def pad(resized: np.ndarray, size: int, scale: tuple[float, float], rgb: np.ndar
 
 def restore_sam(logits: Tensor, frame: Frame) -> Tensor:
     """Mask logits `(B, M, 4h, 4w)` on the picture's own pixels: enlarged, cut, enlarged again."""
-    square = F.interpolate(logits, frame.pixels.shape[2:], mode="bilinear", align_corners=False)
+    square = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
     height, width = frame.resized
     return F.interpolate(square[..., :height, :width], frame.original, mode="bilinear", align_corners=False)
 
@@ -259,3 +339,11 @@ def restore_litemedsam(logits: Tensor, frame: Frame) -> Tensor:
     """Mask logits on the picture's own pixels: cut, then enlarged once (a mask has one pixel for each of the input)."""
     height, width = frame.resized
     return F.interpolate(logits[..., :height, :width], frame.original, mode="bilinear", align_corners=False)
+
+
+FRAMES = {"sam": frame_sam, "medsam": frame_medsam, "litemedsam": frame_litemedsam}
+RESTORE = {
+    "sam": restore_sam,
+    "medsam": lambda logits, frame: restore_medsam(logits, frame) - 0.5,
+    "litemedsam": restore_litemedsam,
+}
