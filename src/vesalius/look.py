@@ -59,13 +59,10 @@ class Kept:
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A target through the slices: what was kept of each slice, and the slices that the user spoke of.
-
-    Each seed has the first and last slice that the walk from it may reach.
-    """
+    """A target through the slices: what was kept of each slice, and the slices that the user spoke of."""
 
     slices: Mapping[int, Kept] = field(default_factory=dict)
-    seeds: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    seeds: frozenset[int] = frozenset()
 
 
 Segment = Callable[[View], list[Cut]]  # candidates, the best first
@@ -92,7 +89,8 @@ def propagate(scene: Scene, segment: Segment) -> Iterator[Answer]:
     The walk goes both ways from the outermost seeds and closes the gap between neighbouring ones. It carries each
     component of the mask of the slice before as a prompt of its own, and ends where the mask is empty, overlaps the
     carried one with Dice below `LOWEST_DICE`, exceeds `LARGEST_GROWTH` times its area, or has a predicted Dice below
-    `LOWEST_SCORE`; at the edge of a box with depth it ends too. What a new prompt does not reach is kept as it was.
+    `LOWEST_SCORE`; from a seed inside a box with depth it ends at the box's faces too. What a new prompt does not
+    reach is kept as it was.
     """
     walk = _Walk(scene, segment)
     track = walk.follow(scene.notes.get("track", Track()))
@@ -117,6 +115,7 @@ class _Walk:
         self.codes = PLANES[scene.plane]
         self.grid = scene.image.grid.orient(self.codes)
         self.width, self.height, self.depth = self.grid.shape
+        self.spans = box_slices(scene.prompts, self.grid)
         self.candidates: dict[int, list[Cut]] = {}
 
     def view_grid(self, k: int) -> Grid:
@@ -130,41 +129,40 @@ class _Walk:
     def follow(self, track: Track) -> Track:
         """The track after the last round: its slices are segmented, then everything that they reach."""
         new = cues_by_slice(self.scene.rounds[-1], self.grid)
-        said = cues_by_slice([prompt for round_ in self.scene.rounds for prompt in round_], self.grid)
-        limits = box_slices(self.scene.rounds[-1], self.grid)
-        kept, seeds = dict(track.slices), dict(track.seeds)
+        said = cues_by_slice(self.scene.prompts, self.grid)
+        kept, seeds = dict(track.slices), set(track.seeds)
         first = [k for k in new if new[k].seeds]
         later = [k for k in new if not new[k].seeds]  # only "not here": corrections of what is there by then
         for ks in (first, later):
-            changed = [k for k in ks if k in kept or said[k].seeds]
-            for k in changed:
-                feedback = kept[k].feedback if k in kept else None
-                cues = replace(said[k], feedback=feedback)
-                if k in kept and feedback is None and cues.mask is None:  # a slice that the walk had reached
+            changed = {k for k in ks if k in kept or said[k].seeds}
+            for k in sorted(changed):
+                cues = replace(said[k], feedback=kept[k].feedback if k in kept else None)
+                if k in kept and cues.feedback is None and cues.mask is None:  # a slice that the walk had reached
                     cues = replace(cues, mask=kept[k].mask[..., None])
                 self.scene.progress(f"{self.scene.plane} slice {k}")
-                cuts = self.segment(self.view(k, cues))
-                self.candidates[k] = cuts
-                kept[k] = _keep(cuts[0])
-                seeds[k] = limits.get(k, seeds.get(k, (0, self.depth - 1)))
-            self.reach(kept, seeds, set(changed))
-        return Track(dict(sorted(kept.items())), dict(sorted(seeds.items())))
+                self.candidates[k] = self.segment(self.view(k, cues))
+                kept[k] = _keep(self.candidates[k][0])
+            seeds |= changed
+            self.reach(kept, sorted(seeds), changed)
+        return Track(dict(sorted(kept.items())), frozenset(seeds))
 
-    def reach(self, kept: dict[int, Kept], seeds: dict[int, tuple[int, int]], changed: set[int]) -> None:
+    def reach(self, kept: dict[int, Kept], seeds: list[int], changed: set[int]) -> None:
         """Walks from the changed seeds: outwards from the outermost, and between neighbours."""
-        order = sorted(seeds)
-        if not changed:
-            return
-        for end, step, limit in ((order[0], -1, seeds[order[0]][0]), (order[-1], 1, seeds[order[-1]][1])):
+        for end, step in ((min(seeds), -1), (max(seeds), 1)) if changed else ():
             if end in changed:
                 for k in [k for k in kept if (k - end) * step > 0]:
                     del kept[k]
-                kept.update(self.walk(end, kept[end], step, limit))
-        for low, high in pairwise(order):
+                kept.update(self.walk(end, kept[end], step, self.limits(end)[step > 0]))
+        for low, high in pairwise(seeds):
             if low in changed or high in changed:
                 for k in range(low + 1, high):
                     kept.pop(k, None)
                 self.close(low, high, kept)
+
+    def limits(self, seed: int) -> tuple[int, int]:
+        """The first and last slice that a walk from a seed may reach: those of the boxes that it lies in, or all."""
+        spans = [span for span in self.spans if span[0] <= seed <= span[1]] or [(0, self.depth - 1)]
+        return min(low for low, _ in spans), max(high for _, high in spans)
 
     def close(self, low: int, high: int, kept: dict[int, Kept]) -> None:
         """Fills the slices between two seeds: walks from both to the middle, and on where the other walk ended.

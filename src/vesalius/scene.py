@@ -87,6 +87,11 @@ class Scene:
     memory: Memo = field(default_factory=Memo)
     progress: Callable[[str], None] = lambda step: None
 
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Everything that was said, in order."""
+        return tuple(prompt for said in self.rounds for prompt in said)
+
     def memo(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Caches heavy, prompt-free work such as an embedding: tensors or arrays, or a tuple of them."""
         return self.memory.get(key, make)
@@ -139,15 +144,12 @@ def join_cues(parts: list[Cues]) -> Cues:
     )
 
 
-def box_slices(prompts: Iterable[Prompt], grid: Grid) -> dict[int, tuple[int, int]]:
-    """For the middle slice of each box that has depth, the first and last slice that the box allows."""
-    spans = {}
-    for prompt in prompts:
-        if isinstance(prompt, Box):
-            low, high = _span(prompt, grid)
-            if round(high) > round(low):
-                spans[_middle(low, high, grid)] = (max(0, round(low)), min(grid.shape[2] - 1, round(high)))
-    return spans
+def box_slices(prompts: Iterable[Prompt], grid: Grid) -> list[tuple[int, int]]:
+    """The first and last slice of each box that has depth."""
+    spans = (_span(prompt, grid) for prompt in prompts if isinstance(prompt, Box))
+    return [
+        (max(0, round(low)), min(grid.shape[2] - 1, round(high))) for low, high in spans if round(low) < round(high)
+    ]
 
 
 def _slice_cues(prompt: Prompt, grid: Grid) -> Iterable[tuple[int, Cues]]:
