@@ -1,0 +1,163 @@
+"""What every model must satisfy, on a tiny random variant of each card."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+import vesalius as vs
+from phantoms import ORDERS, ball, grids
+from vesalius.hub import random_model
+from vesalius.look import slices
+from vesalius.prompts import KINDS
+from vesalius.scene import View, cues_by_slice
+from vesalius.segmentation import Segmentation
+
+CARDS = [card.name for card in vs.CARDS]
+every_card = pytest.mark.parametrize("name", CARDS)
+
+
+@cache
+def model(name: str) -> torch.nn.Module:
+    return random_model(vs.find_card(name))
+
+
+def image(kind: str = "anisotropic") -> vs.Volume:
+    return ball(grids()[kind])
+
+
+def prompts(card: vs.Card, grid: vs.Grid) -> list[vs.Point | vs.Box]:
+    """One prompt on the middle slice, or several where the model takes more than a box."""
+    found: list[vs.Point | vs.Box] = [vs.Box.from_index(grid, (6, 5, 3), (19, 16, 3))]
+    if "point" in card.accepts:
+        found += [vs.Point.from_index(grid, (13, 11, 3)), vs.Point.from_index(grid, (2, 2, 3), positive=False)]
+    return found
+
+
+def session(name: str, volume: vs.Volume) -> vs.Session:
+    return vs.Session(model(name), volume, plane="axial")
+
+
+def in_world(mask: Segmentation, grid: vs.Grid) -> np.ndarray:
+    return mask.to(grid).mask("1")
+
+
+@every_card
+def test_builds_from_its_card_without_network(name: str) -> None:
+    built = random_model(vs.find_card(name))
+    assert built.card.name == name and not built.training
+    again = built.state_dict()
+    converted = built.convert(again)
+    assert converted.keys() == again.keys()
+
+
+@every_card
+@pytest.mark.parametrize("kind", grids())
+def test_storage_order_changes_nothing(name: str, kind: str) -> None:
+    volume = image(kind)
+    said = prompts(vs.find_card(name), volume.grid)
+    expected = session(name, volume).add(*said)
+    assert expected.mask("1").any() and not expected.mask("1").all()
+    for order in ORDERS:
+        stored = volume.orient(order)
+        found = session(name, stored).add(*said)
+        assert found.grid is stored.grid
+        assert np.array_equal(in_world(found, volume.grid), expected.mask("1")), order
+
+
+@every_card
+def test_takes_a_picture(name: str) -> None:
+    grid = vs.make_grid((40, 30, 1), np.diag([-1.0, -1, 1, 1]), calibrated=False)
+    pixels = np.random.default_rng(0).integers(0, 255, (3, *grid.shape), dtype=np.uint8)
+    found = session(name, vs.Volume(pixels, grid)).add(vs.Box.from_index(grid, (5, 4, 0), (30, 20, 0)))
+    assert found.grid is grid and found.layers.shape == (1, 40, 30, 1)
+
+
+@every_card
+def test_refuses_a_prompt_outside(name: str) -> None:
+    volume = image()
+    with pytest.raises(vs.PromptError, match="outside the image"):
+        session(name, volume).add(vs.Box.from_index(volume.grid, (40, 5, 3), (60, 16, 3)))
+
+
+@every_card
+def test_refuses_a_kind_that_it_does_not_accept(name: str) -> None:
+    card = vs.find_card(name)
+    assert card.accepts <= set(KINDS)
+    with pytest.raises(vs.PromptError, match=f"takes {', '.join(sorted(card.accepts))}; you gave a text"):
+        session(name, image()).add(vs.Text("liver"))
+
+
+@every_card
+def test_a_refused_prompt_changes_nothing(name: str) -> None:
+    volume = image()
+    talk = session(name, volume)
+    before = talk.add(*prompts(vs.find_card(name), volume.grid))
+    with pytest.raises(vs.PromptError):
+        talk.add(vs.Text("liver"))
+    assert np.array_equal(talk.result().layers, before.layers) and len(talk.history()) == 1
+
+
+@every_card
+def test_heavy_work_is_done_once_per_frame(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = image()
+    seen = []
+    encode = model(name).encode
+    monkeypatch.setattr(model(name), "encode", lambda pixels: (seen.append(1), encode(pixels))[1])
+    talk = session(name, volume)
+    talk.add(*prompts(vs.find_card(name), volume.grid))
+    first = len(seen)
+    talk.undo()
+    talk.add(*prompts(vs.find_card(name), volume.grid), target="another")
+    assert first > 0 and len(seen) == first
+
+
+@every_card
+def test_undo_restores_exactly_and_history_replays(name: str) -> None:
+    volume = image()
+    talk = session(name, volume)
+    first = talk.add(*prompts(vs.find_card(name), volume.grid))
+    second = talk.add(vs.Box.from_index(volume.grid, (3, 3, 5), (22, 18, 5)))
+    told = json.loads(json.dumps(talk.history()))
+    assert np.array_equal(session(name, volume).replay(told).layers, second.layers)
+    assert np.array_equal(talk.undo().layers, first.layers)
+    again = talk.add(vs.Box.from_index(volume.grid, (3, 3, 5), (22, 18, 5)))
+    assert np.array_equal(again.layers, second.layers)
+
+
+@every_card
+def test_two_sessions_do_not_touch_each_other(name: str) -> None:
+    volume = image()
+    said = prompts(vs.find_card(name), volume.grid)
+    alone = session(name, volume).add(*said)
+    one, other = session(name, volume), session(name, image("oblique"))
+    other.add(*prompts(vs.find_card(name), other.image.grid))
+    together = one.add(*said)
+    other.undo()
+    assert np.array_equal(together.layers, alone.layers)
+    assert np.array_equal(one.result().layers, alone.layers)
+
+
+@every_card
+def test_forward_learns(name: str) -> None:
+    volume = image()
+    learner = random_model(vs.find_card(name))
+    frame = list(slices(volume.grid, "axial"))[3]
+    cues = cues_by_slice(prompts(vs.find_card(name), volume.grid)[:1], frame)[0]
+    view = View(volume.to(frame).voxels, frame, cues)
+    truth = torch.tensor(volume.to(frame).voxels > 150).float()
+    optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(8):
+        logits = learner(view)
+        assert logits.shape[1:] == frame.shape
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits[:1], truth)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
