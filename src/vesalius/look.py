@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vesalius.answer import Answer
 from vesalius.grid import PLANES, Grid, make_grid
-from vesalius.scene import Cues, Scene, View, box_slices, cues_by_slice
+from vesalius.scene import Cues, Scene, View, box_slices, cues_by_slice, mask_cues
 from vesalius.volume import Volume
 
 LOWEST_DICE = 0.5  # the walk ends where a slice's mask overlaps the carried one less than this
@@ -123,8 +123,7 @@ class _Walk:
 
     def view(self, k: int, cues: Cues) -> View:
         view = self.scene.native(self.codes, (0, 0, k), (self.width, self.height, 1))
-        here = cues.points - np.array([0, 0, k])
-        return View(view.pixels, view.grid, replace(cues, points=here, boxes=cues.boxes - np.array([0, 0, k])))
+        return View(view.pixels, view.grid, cues)
 
     def follow(self, track: Track) -> Track:
         """The track after the last round: its slices are segmented, then everything that they reach."""
@@ -192,7 +191,7 @@ class _Walk:
             self.scene.progress(f"{self.scene.plane} slice {k}")
             pieces = []
             for cues in _pieces(carried):
-                cut = self.segment(self.view(k, _shifted(cues, k)))[0]
+                cut = self.segment(self.view(k, cues))[0]
                 if not _ended(cut, cues.mask[..., 0]):  # type: ignore[index]
                     pieces.append(cut)
             if not pieces:
@@ -205,12 +204,8 @@ def _keep(cut: Cut) -> Kept:
     return Kept(np.packbits(cut.mask), cut.logits.shape, cut.score, cut.feedback)
 
 
-def _shifted(cues: Cues, k: int) -> Cues:
-    return replace(cues, points=cues.points + np.array([0, 0, k]), boxes=cues.boxes + np.array([0, 0, k]))
-
-
 def _pieces(mask: NDArray[np.bool_]) -> Iterator[Cues]:
-    """The components of a mask (i, j), the largest first, each as a box, its deepest point and itself as a mask."""
+    """The components of a mask (i, j), the largest first, each as the box around it and itself as a mask."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
@@ -218,18 +213,7 @@ def _pieces(mask: NDArray[np.bool_]) -> Iterator[Cues]:
     for label in np.argsort(-sizes, kind="stable")[:PIECES] + 1:
         if sizes[label - 1] < SMALLEST_PIECE * sizes.max():
             return
-        piece = labels == label
-        where = np.argwhere(piece)
-        low, high = where.min(axis=0), where.max(axis=0)
-        crop = piece[low[0] : high[0] + 1, low[1] : high[1] + 1]
-        depth = ndimage.distance_transform_edt(np.pad(crop, 1))[1:-1, 1:-1]
-        centre = low + np.unravel_index(depth.argmax(), depth.shape)
-        yield Cues(
-            points=np.array([[*centre, 0.0]]),
-            positive=np.array([True]),
-            boxes=np.array([[[*low, 0.0], [*high, 0.0]]], dtype=float),
-            mask=piece[..., None],
-        )
+        yield mask_cues((labels == label)[..., None])
 
 
 def _ended(cut: Cut, carried: NDArray[np.bool_]) -> bool:

@@ -120,7 +120,7 @@ def default_plane(grid: Grid) -> str:
 
 
 def cues_by_slice(prompts: Iterable[Prompt], grid: Grid) -> dict[int, Cues]:
-    """Prompts as cues of the slices k that they touch, on a grid whose third axis runs through the slices.
+    """Prompts as cues of the slices k that they touch, each in its slice's indices; the grid's third axis is k.
 
     A point belongs to the slice nearest to it, a scribble to every slice that it crosses, a box to its middle slice, a
     lasso to the slice it is drawn in, a mask to each slice that it fills.
@@ -153,14 +153,16 @@ def box_slices(prompts: Iterable[Prompt], grid: Grid) -> list[tuple[int, int]]:
 
 
 def _slice_cues(prompt: Prompt, grid: Grid) -> Iterable[tuple[int, Cues]]:
+    """The slices that a prompt touches, each with its cues in the indices of that slice."""
     match prompt:
         case Point(at=at, positive=positive):
             index = grid.index(at)
-            yield round(index[2]), Cues(index[None], np.array([positive]))
+            k = round(index[2])
+            yield k, Cues(index[None] - (0, 0, k), np.array([positive]))
         case Scribble(points=line, positive=positive):
             index = grid.index(line)
             for k in np.unique(np.rint(index[:, 2])):
-                part = index[np.rint(index[:, 2]) == k]
+                part = index[np.rint(index[:, 2]) == k] - (0, 0, k)
                 part = part[np.unique(np.linspace(0, len(part) - 1, POINTS_OF_A_SCRIBBLE).round().astype(int))]
                 yield int(k), Cues(part, np.full(len(part), positive))
         case Box():
@@ -169,7 +171,8 @@ def _slice_cues(prompt: Prompt, grid: Grid) -> Iterable[tuple[int, Cues]]:
             low, high = index.min(axis=0), index.max(axis=0)
             if (high[:2] - low[:2] < 0.5).any() and high[2] - low[2] >= 1:
                 raise PromptError("The box is flat within the plane that the model looks at; choose another --plane.")
-            yield _middle(low[2], high[2], grid), Cues(boxes=np.stack([low, high])[None])
+            k = _middle(low[2], high[2], grid)
+            yield k, Cues(boxes=np.stack([low, high])[None] - (0, 0, k))
         case Lasso(outline=outline):
             _positive_only(prompt.positive, "lasso")
             index = grid.index(outline)
@@ -177,15 +180,16 @@ def _slice_cues(prompt: Prompt, grid: Grid) -> Iterable[tuple[int, Cues]]:
                 raise PromptError(
                     "The lasso is not drawn in the plane that the model looks at; choose another --plane."
                 )
-            yield round(index[:, 2].mean()), _mask_cues(_filled(index[:, :2], grid.shape[:2])[..., None])
+            yield round(index[:, 2].mean()), mask_cues(_filled(index[:, :2], grid.shape[:2])[..., None])
         case MaskHint(mask=mask):
             _positive_only(prompt.positive, "mask")
             inside = mask.to(grid, order=0).voxels[0] > 0.5
             for k in np.flatnonzero(inside.any(axis=(0, 1))):
-                yield int(k), _mask_cues(inside[:, :, k : k + 1])
+                yield int(k), mask_cues(inside[:, :, k : k + 1])
 
 
-def _mask_cues(mask: NDArray[np.bool_]) -> Cues:
+def mask_cues(mask: NDArray[np.bool_]) -> Cues:
+    """A mask (i, j, 1) of one view and the box around it, as cues of that view."""
     if not mask.any():
         return Cues()
     where = np.argwhere(mask)
