@@ -112,27 +112,26 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
-        self.window = window
         self.attn = Attention(width, heads, window)
         self.local_conv = ConvNorm(width, width, 3, groups=width)
         self.mlp = Mlp(width)
 
     def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[2:]
         tokens = image.permute(0, 2, 3, 1)
-        tokens = tokens + join_windows(self.attn(split_windows(tokens, self.window)), height, width)
+        tokens = tokens + self.attn(tokens)
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
 
 
 class Attention(nn.Module):
-    """Self-attention inside windows `(B, window, window, C)` with a learned bias for each row and column distance."""
+    """Self-attention inside windows of `(B, H, W, C)` with a learned bias for each row and column distance."""
 
-    pairs: Tensor  # (window ** 2, window ** 2) row of the bias table for each query, key pair
+    pairs: Tensor  # (window ** 4,) column of the bias table for each query, key pair
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
         self.heads = heads
+        self.window = window
         self.norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
@@ -140,14 +139,17 @@ class Attention(nn.Module):
         place = torch.arange(window)
         apart = (place[:, None] - place[None, :]).abs()
         pairs = window * apart[:, None, :, None] + apart[None, :, None, :]
-        self.register_buffer("pairs", pairs.reshape(window * window, -1), persistent=False)
+        self.register_buffer("pairs", pairs.flatten(), persistent=False)
 
-    def forward(self, windows: Tensor) -> Tensor:
-        qkv = self.qkv(self.norm(windows)).flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        query, key, value = qkv.chunk(3, dim=-1)
-        bias = self.attention_biases[None, :, self.pairs].to(query.dtype)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return self.proj(attended.transpose(1, 2).reshape(windows.shape))
+    def forward(self, tokens: Tensor) -> Tensor:
+        height, width, channels = tokens.shape[1:]
+        area = self.window * self.window
+        qkv = self.qkv(self.norm(split_windows(tokens, self.window)))
+        query, key, value = qkv.view(-1, area, self.heads, 3 * channels // self.heads).transpose(1, 2).chunk(3, -1)
+        bias = self.attention_biases.index_select(1, self.pairs).view(1, self.heads, area, area)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+        windows = attended.transpose(1, 2).reshape(-1, self.window, self.window, channels)
+        return join_windows(self.proj(windows), height, width)
 
 
 class Mlp(nn.Module):
