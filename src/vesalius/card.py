@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Weights:
     """Where a checkpoint file is fetched: `urls` in order of preference, and what proves that it is the right one.
 
-    `sha256=""` means that the publisher states none: the first download's hash is recorded and verified from then on.
-    A url "package:FILE" lies inside the installed package.
+    `sha256=""` means that none is known: the first download's hash is recorded and verified from then on. A url
+    "package:FILE" lies inside the installed package, "hf:OWNER/REPO/FILE@REVISION" on the Hugging Face hub or its
+    mirror. A card without `file` needs no weights.
     """
 
     urls: tuple[str, ...]
@@ -61,3 +63,15 @@ class Card:
         record = asdict(self)
         record["accepts"] = sorted(self.accepts)
         return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Card:
+        """The card of a record made by `to_json`; KeyError or TypeError if a field is missing or unknown."""
+        weights = {**record["weights"], "urls": tuple(record["weights"]["urls"])}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        values["accepts"] = frozenset(record["accepts"])
+        values["weights"] = Weights(**weights)
+        values["licence"] = Licence(**record["licence"])
+        return cls(**values)

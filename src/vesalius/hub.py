@@ -1,0 +1,333 @@
+"""From a name to a model that is ready to run, and from a model to a folder that `load` takes.
+
+Checkpoints are tensors only: whatever else was pickled with them is thrown away unseen, and no code of theirs runs.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import importlib.util
+import json
+import os
+import pickle
+import platform
+import time
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vesalius.card import Card, Weights
+from vesalius.download import cache_folder, fetch_weights, hash_file
+from vesalius.errors import CardError, FormatError
+from vesalius.zoo import CARDS, DEFAULT, find_card
+
+NESTS = ("model", "net", "model_state_dict", "state_dict", "network_weights", "model_state")
+PREFIXES = ("module.", "_orig_mod.", "sam.")
+COUNTER = "num_batches_tracked"  # of a batch norm: no computation reads it, and some files lack it
+NAMES_SHOWN = 5
+MEASURED_SIZE = 224  # pixels: one window of SAM's vision transformer, so that even ViT-H takes only seconds
+PATIENCE_S = 1.0  # after which a measurement is not repeated
+GAIN = 1.15  # bf16 must be this much faster to be worth its rounding
+
+
+def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> nn.Module:
+    """The model called `name` with its weights, in evaluation mode.
+
+    `name` is a card of the zoo, a folder made by `save`, or "my_model.py:MyModel", a class with an attribute `card`
+    whose constructor takes the card's options. `weights` replaces the file that the card states. `precision` is "fp32",
+    "bf16", or "auto": whichever is faster on `device`, measured once. Raises CardError and FetchError.
+    """
+    model_class, card, own = find_model(name)
+    model = build(model_class, card, card.options)
+    file = weights or own
+    if file is None and card.weights.file:
+        file = fetch_weights(card)
+    if file is not None:
+        fit_weights(model, read_checkpoint(Path(file)), Path(file))
+    try:
+        model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise CardError(f"Cannot use the device {device!r} ({str(error).splitlines()[0]}); use cpu.") from None
+    set_precision(model, device, precision)
+    return model
+
+
+def save(model: nn.Module, folder: Path) -> None:
+    """Write the tensors and the card of a model to `folder`, which `load` takes as a name."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    new = folder / "model.safetensors.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, new)
+        stored = Weights(urls=(), file="model.safetensors", sha256=hash_file(new), bytes=new.stat().st_size)
+        card = replace(card_of(model), weights=stored)
+        new.replace(folder / "model.safetensors")
+        (folder / "card.json").write_text(json.dumps(card.to_json(), indent=1))
+    except OSError as error:
+        raise FormatError(f"Cannot write the model to {folder}: {error.strerror}; choose another folder.") from None
+
+
+def random_model(card: Card, tiny: bool = True, seed: int = 0) -> nn.Module:
+    """A model with random weights, for tests without network; `tiny` takes the card's small sizes."""
+    options = {**card.options, **card.tiny} if tiny else card.options
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(find_class(card.entry), card, options).eval()
+
+
+def card_of(model: nn.Module) -> Card:
+    """The card that a model was built from."""
+    card: Any = model.card
+    return card
+
+
+def find_model(name: str) -> tuple[Callable[..., nn.Module], Card, Path | None]:
+    """The class, the card and, for a folder, the weights file that `name` stands for."""
+    file, _, attribute = name.rpartition(":")
+    if file.endswith(".py"):
+        model_class: Any = import_class(Path(file), attribute)
+        return model_class, model_class.card, None
+    if Path(name).is_dir() and name not in [card.name for card in CARDS]:
+        card = read_card(Path(name))
+        return find_class(card.entry), card, Path(name) / card.weights.file
+    card = find_card(name)
+    return find_class(card.entry), card, None
+
+
+def import_class(file: Path, attribute: str) -> Callable[..., nn.Module]:
+    """A model class out of somebody's own Python file, which is run."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise CardError(f"There is no file {file}; name a model class as my_model.py:MyModel.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Any = getattr(module, attribute, None)
+    if not isinstance(getattr(found, "card", None), Card):
+        raise CardError(f"{file} has no class {attribute!r} with an attribute `card`; add one or correct the name.")
+    return found
+
+
+def find_class(entry: str) -> Callable[..., nn.Module]:
+    """The class that a card's entry names, "vesalius.models.sam:Sam"."""
+    module, _, attribute = entry.partition(":")
+    # A folder's card is data from anywhere: it must not decide what is imported and called.
+    if not module.startswith("vesalius.models."):
+        raise CardError(f"The model's code is not part of vesalius: load {entry!r} and give the folder's weights.")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError):
+        raise CardError(f"This version of vesalius has no {entry!r}; install a newer one.") from None
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a folder made by `save`."""
+    try:
+        card = Card.from_json(json.loads((folder / "card.json").read_text()))
+    except FileNotFoundError:
+        raise CardError(f"{folder} holds no card.json; name a folder made by vesalius.save.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CardError(f"{folder / 'card.json'} is not a card of this version ({error}).") from None
+    return replace(card, weights=replace(card.weights, file=Path(card.weights.file).name))
+
+
+def build(model_class: Callable[..., nn.Module], card: Card, options: Mapping[str, object]) -> nn.Module:
+    """A model with random weights that knows its card."""
+    model: Any = model_class(options)
+    model.card = card
+    return model
+
+
+def read_checkpoint(file: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file under the names that the network had, float32; raises CardError."""
+    if not file.is_file():
+        raise CardError(f"There is no weights file {file}; correct the path.")
+    try:
+        record = read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
+    except Exception as error:  # a broken pickle can raise anything
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise CardError(f"{file} is broken or is not a checkpoint ({reason}); fetch it again.") from None
+    state = {str(name): tensor for name, tensor in unwrap(record).items() if isinstance(tensor, Tensor)}
+    if not state:
+        raise CardError(
+            f"{file} holds no named tensors but, perhaps, a whole pickled model; save its state_dict() and load that."
+        )
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def read_safetensors(file: Path) -> object:
+    """The tensors of a safetensors file."""
+    from safetensors.torch import load_file
+
+    return load_file(file)
+
+
+def read_pickle(file: Path) -> object:
+    """What PyTorch saved, with everything that is not a tensor or a container replaced by `Discarded`."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # more than tensors was pickled: arguments, an optimizer, a module
+        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=TENSORS_ONLY)
+
+
+class Discarded:
+    """Stands for any object that a checkpoint pickles beside its tensors; takes whatever state it is given."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+    def __setitem__(self, key: object, value: object) -> None: ...
+
+    def append(self, item: object) -> None: ...
+
+    def extend(self, items: object) -> None: ...
+
+    def add(self, item: object) -> None: ...
+
+
+TENSOR_MAKERS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+}
+
+
+class TensorUnpickler(pickle.Unpickler):
+    """Rebuilds tensors and nothing else: no class or function that a file names is ever looked up."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return TENSOR_MAKERS.get((module, name), Discarded)
+
+
+TENSORS_ONLY = types.SimpleNamespace(
+    __name__="tensors_only",
+    Unpickler=TensorUnpickler,
+    load=lambda stream, **options: TensorUnpickler(stream, **options).load(),
+)
+
+
+def unwrap(record: object) -> Mapping[object, object]:
+    """The mapping from names to tensors inside what training scripts save around it."""
+    while isinstance(record, Mapping):
+        inner = next((record[nest] for nest in NESTS if isinstance(record.get(nest), Mapping)), None)
+        if inner is None:
+            return record
+        record = inner
+    return {}
+
+
+def fit_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
+    """Load tensors whose names and shapes are exactly the model's; otherwise load nothing and raise CardError."""
+    card = card_of(model)
+    kept = {
+        name: tensor
+        for name, tensor in state.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in card.unused)
+    }
+    convert: Any = getattr(model, "convert", dict)
+    kept = {name: tensor for name, tensor in convert(kept).items() if not name.endswith(COUNTER)}
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(COUNTER)}
+    problems = {
+        "missing": [name for name in wanted if name not in kept],
+        "unexpected": [name for name in kept if name not in wanted],
+        "of another shape": [
+            f"{name} {list(kept[name].shape)} instead of {list(tensor.shape)}"
+            for name, tensor in wanted.items()
+            if name in kept and kept[name].shape != tensor.shape
+        ],
+    }
+    found = [f"{len(names)} {what} ({shorten(names)})" for what, names in problems.items() if names]
+    if found:
+        raise CardError(f"{file} does not fit {card.name}, nothing was loaded: {'; '.join(found)}.")
+    model.load_state_dict(kept)
+
+
+def shorten(names: list[str]) -> str:
+    """The first names of a list."""
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+
+
+def set_precision(model: Any, device: str, precision: str) -> None:
+    """Tell a model in which precision its heavy part runs, and why (`precision_reason`)."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise CardError(f"There is no precision {precision!r}; use auto, fp32 or bf16.")
+    reason = "asked for"
+    if precision == "auto":
+        precision, reason = fastest_precision(model, device)
+    model.precision, model.precision_reason = precision, reason
+
+
+def fastest_precision(model: Any, device: str) -> tuple[str, str]:
+    """The precision ("fp32" or "bf16") in which `model.encode` is faster on `device`, and the reason.
+
+    On a CPU it is measured once for each processor and model, and kept in the cache: which one wins depends on both
+    (wide matrix products gain from bf16 units, narrow convolutions lose).
+    """
+    if not hasattr(model, "encode"):
+        return "fp32", "the model has no bf16 mode"
+    if torch.device(device).type == "cuda":
+        return ("bf16", "the GPU has bf16 units") if torch.cuda.is_bf16_supported(False) else ("fp32", "an old GPU")
+    if torch.device(device).type != "cpu":
+        return "fp32", f"bf16 is not measured on {device}"
+    measurements = cache_folder() / "precision.json"
+    key = f"{card_of(model).name} {model.size} on {processor()}, torch {torch.__version__}"
+    try:
+        known = json.loads(measurements.read_text())
+    except (OSError, ValueError):
+        known = {}
+    if key not in known:
+        known[key] = measure_precisions(model)
+        try:
+            measurements.parent.mkdir(parents=True, exist_ok=True)
+            new = measurements.with_suffix(f".{os.getpid()}")
+            new.write_text(json.dumps(known, indent=1))
+            new.replace(measurements)
+        except OSError:  # a cache that cannot be written costs a measurement each time, not the run
+            pass
+    fp32_s, bf16_s = known[key]
+    chosen = "bf16" if GAIN * bf16_s < fp32_s else "fp32"
+    return chosen, f"measured {1e3 * bf16_s:.0f} ms in bf16 against {1e3 * fp32_s:.0f} ms in fp32, one thread"
+
+
+@torch.inference_mode()
+def measure_precisions(model: Any) -> tuple[float, float]:
+    """Seconds that `model.encode` takes on a small picture in fp32 and in bf16: the best of up to three runs each."""
+    size = min(model.size, MEASURED_SIZE)
+    picture = torch.zeros(1, 3, size, size)
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    threads = torch.get_num_threads()
+    # One thread, and its own time rather than the clock's: other programs on the machine do not change the result.
+    torch.set_num_threads(1)
+    for _ in range(3):
+        for bf16, taken in seconds.items():
+            start = time.thread_time()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                model.encode(picture)
+            taken.append(time.thread_time() - start)
+        if sum(map(sum, seconds.values())) > PATIENCE_S:
+            break
+    torch.set_num_threads(threads)
+    return min(seconds[False]), min(seconds[True])
+
+
+def processor() -> str:
+    """The name of this machine's processor, as far as it tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
