@@ -1,0 +1,1 @@
+"""What training needs besides a network: targets, prompts as a person would give them, augmentation, losses."""
