@@ -210,6 +210,26 @@ def test_ultrasound_regions_give_the_spacing_of_a_colour_picture(tmp_path: Path)
     np.testing.assert_array_equal(picture.voxels[..., 0], pixels.transpose(2, 1, 0))
 
 
+def test_palette_colours_are_looked_up(tmp_path: Path) -> None:
+    table = {}
+    for colour, scale in (("Red", 1), ("Green", 2), ("Blue", 3)):
+        values = (np.arange(48) * scale).astype(np.uint16) << 8
+        table[f"{colour}PaletteColorLookupTableDescriptor"] = [48, 0, 16]
+        table[f"{colour}PaletteColorLookupTableData"] = values.tobytes()
+    pixels = np.arange(48, dtype=np.uint16).reshape(6, 8)
+    image = read_dicom(write(tmp_path, [dataset(pixels, PhotometricInterpretation="PALETTE COLOR", **table)]))
+    np.testing.assert_array_equal(image.voxels[..., 0], np.stack([pixels.T, pixels.T * 2, pixels.T * 3]))
+
+
+def test_a_lookup_table_of_values_replaces_the_slope(tmp_path: Path) -> None:
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [48, 0, 16], (np.arange(48) * 7).astype(np.uint16).tobytes()
+    pixels = np.arange(48, dtype=np.uint16).reshape(6, 8)
+    lut = {"ModalityLUTSequence": Sequence([table]), "RescaleSlope": None, "RescaleIntercept": None}
+    image = read_dicom(write(tmp_path, [dataset(pixels, **lut)]))
+    np.testing.assert_array_equal(image.voxels[0, :, :, 0], pixels.T * 7)
+
+
 def multiframe(positions: list[float]) -> FileDataset:
     """An enhanced CT whose frames lie at `positions` along z, each with an intercept of its own."""
     out = dataset(stored(len(positions)), NumberOfFrames=len(positions), PixelSpacing=None, RescaleIntercept=None)
@@ -275,10 +295,12 @@ def test_several_series_are_listed_and_one_is_chosen(tmp_path: Path) -> None:
         read_dicom(tmp_path, series="7")
 
 
-def test_reports_and_directories_and_second_copies_are_ignored(tmp_path: Path) -> None:
+def test_reports_segmentations_and_second_copies_are_ignored(tmp_path: Path) -> None:
     images = stack()
     report = dataset(stored(1)[0], Rows=None, Columns=None, PixelData=None, Modality="SR", SeriesInstanceUID="1.9")
     write(tmp_path, [*images, report])
+    mask = dataset(stored(1)[0], Modality="SEG", SeriesInstanceUID="1.8")
+    mask.save_as(tmp_path / "mask", enforce_file_format=True)
     images[0].save_as(tmp_path / "copy of one")
     np.testing.assert_array_equal(read_dicom(tmp_path).voxels[0], voxels())
 
@@ -338,6 +360,15 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(FormatError, match=r"IM002 cannot be decoded.*cut short"):
         read_dicom(folder)
+
+
+def test_a_video_is_refused(tmp_path: Path) -> None:
+    images = stack(slices=1)
+    images[0].PixelData = pydicom.encaps.encapsulate([b"film"])
+    images[0].file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"  # MPEG-4
+    images[0]["PixelData"].is_undefined_length = True
+    with pytest.raises(FormatError, match="video or an unknown compression"):
+        read_dicom(write(tmp_path, images))
 
 
 def test_a_broken_header_is_named(tmp_path: Path) -> None:
