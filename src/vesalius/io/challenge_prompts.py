@@ -32,7 +32,7 @@ def challenge_to_records(path: Path) -> list[tuple[str, dict]]:
         clicks = arrays["clicks"].tolist() if "clicks" in arrays else []
         orders = arrays["clicks_order"].tolist() if "clicks_order" in arrays else []
         words = arrays["text_prompts"].item() if "text_prompts" in arrays else {}
-        records = []
+        records: list[tuple[str, dict]] = []
         for k in range(max(len(boxes), len(clicks))):
             if k < len(boxes):
                 records.append((f"boxes[{k}]", {"kind": "box", "target": str(k + 1), **_box(boxes[k])}))
