@@ -38,17 +38,17 @@ def resize_area(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     if old_height % height == 0 and old_width % width == 0:
         blocks = picture.reshape(height, old_height // height, width, old_width // width, -1)
         total = blocks.sum(axis=(1, 3), dtype=np.int64)
-        count = blocks.shape[1] * blocks.shape[3]
-        if count == 4:
+        down, across = blocks.shape[1], blocks.shape[3]
+        if down == across == 2:
             return ((total + 2) >> 2).astype(np.uint8)
-        return np.rint(total.astype(np.float32) * np.float32(1 / count)).astype(np.uint8)
-    across = shrink(picture.astype(np.float32).swapaxes(0, 1), width).swapaxes(0, 1)
-    return np.rint(shrink(across, height)).clip(0, 255).astype(np.uint8)
+        return np.rint(total.astype(np.float32) * np.float32(1 / (down * across))).astype(np.uint8)
+    narrow = shrink(picture.astype(np.float32).swapaxes(0, 1), width).swapaxes(0, 1)
+    return np.rint(shrink(narrow, height)).astype(np.uint8)
 
 
 def shrink(picture: np.ndarray, size: int) -> np.ndarray:
     """Average float32 rows down to `size` rows, weighted by the part of each row that is covered."""
-    scale = len(picture) / size
+    scale = 1 / (size / len(picture))
     resized = np.zeros((size, *picture.shape[1:]), np.float32)
     for row in range(size):
         start, stop = row * scale, (row + 1) * scale
@@ -76,10 +76,10 @@ def enlarge(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The two source indices of each new pixel and their integer weights `(2, new)` out of 2048."""
-    scale = old / new
+    growth = new / old
     place = np.arange(new)
-    first = np.floor(place * scale).astype(np.int64)
-    part = ((place + 1) - (first + 1) / scale).astype(np.float32)
+    first = np.floor(place * (1 / growth)).astype(np.int64)
+    part = ((place + 1) - (first + 1) * growth).astype(np.float32)
     part = np.where(part <= 0, np.float32(0), part - np.floor(part))
     part = np.where(first >= old - 1, np.float32(0), part)
     first = first.clip(0, old - 1)
