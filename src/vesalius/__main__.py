@@ -1,0 +1,33 @@
+"""The command `vesalius`: runs it, and turns what went wrong into one sentence and an exit code.
+
+Codes: 0 done, 1 some cases of a batch failed, 2 bad input, 130 stopped by Ctrl-C. Anything else that is raised is a
+bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from vesalius.cli.app import app
+from vesalius.errors import VesaliusError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command line (the process's own by default) and returns its exit code."""
+    code = 0
+    try:
+        app(arguments, prog_name="vesalius")
+    except SystemExit as end:  # the way that typer returns, after it has reported a wrong option itself
+        code = int(end.code or 0)
+    except VesaliusError as error:
+        print(f"vesalius: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:
+        print("vesalius: Stopped; what is written is whole, and the same command again goes on.", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

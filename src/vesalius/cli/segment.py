@@ -1,0 +1,63 @@
+"""`vesalius segment`: the options of one image and of a folder of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vesalius.cli.arguments import Said, default_mask, parse_shard, parse_window
+from vesalius.cli.many_images import Folders, segment_folder
+from vesalius.cli.one_image import Asked, Outputs, segment_image
+from vesalius.errors import PromptError
+from vesalius.zoo import DEFAULT
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(help="An image, a DICOM folder or zip, or a folder of images.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The mask; beside the image if not given. A folder's: a folder."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A name of `vesalius models`, or FILE.py:CLASS.")
+    ] = DEFAULT,
+    point: Annotated[list[str] | None, typer.Option(metavar="I,J,K", help="A position on the target.")] = None,
+    negative: Annotated[list[str] | None, typer.Option(metavar="I,J,K", help="A position off the target.")] = None,
+    box: Annotated[list[str] | None, typer.Option(metavar="I,J,K:I,J,K", help="Two corners, both inside.")] = None,
+    mm: Annotated[bool, typer.Option("--mm", help="Positions are RAS+ mm, not voxel indices.")] = False,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts from JSON, .mrk.json, CSV or npz; or a folder.")] = None,
+    target: Annotated[str, typer.Option(help="What --point and --box speak of.")] = "1",
+    plane: Annotated[str, typer.Option(help="axial, coronal or sagittal: how a 2D model cuts a volume.")] = "",
+    window: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Values that become black and white.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    series: Annotated[str, typer.Option(help="Which of several DICOM series: its number or UID.")] = "",
+    resample: Annotated[bool, typer.Option("--resample", help="Even out uneven DICOM slices.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a record of the run (JSON).")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Draw a picture of the result (PNG); a folder's: a folder.")
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="N/M", help="Of a folder: every M-th case, from the N-th, as in 3/16.")
+    ] = "1/1",
+    suffix: Annotated[str, typer.Option("--format", help="Of a folder: the format of its masks.")] = ".seg.nrrd",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Segment what the prompts point at; the mask lies on the image's own grid.
+
+    Voxel indices start at 0, the file's fastest axis first; a 2D image takes column,row. With a folder of images and
+    `--prompts FOLDER`, files of one name belong together; what is done already is skipped.
+    """
+    asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample)
+    said = Said(target, tuple(point or ()), tuple(negative or ()), tuple(box or ()), mm, prompts)
+    if prompts is None or not prompts.is_dir():
+        segment_image(image, said, asked, Outputs(output or default_mask(image), report, overlay), as_json)
+    elif output is None or report or said != Said(file=prompts):
+        raise PromptError(
+            "A folder of images takes -o FOLDER and --prompts FOLDER, and no prompt or report of its own."
+        )
+    else:
+        segment_folder(Folders(image, prompts, output, overlay), asked, parse_shard(shard), suffix, as_json)

@@ -1,0 +1,96 @@
+"""`vesalius segment` on one image: where the mask lands, what it is called, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from phantoms import ball
+from PIL import Image
+
+from vesalius.__main__ import main
+from vesalius.grid import Grid
+from vesalius.io import read, read_segmentation
+
+
+def test_mask_is_the_ball_on_the_image_grid(image: Path, model: str, middle: str, grid: Grid) -> None:
+    assert main(["segment", str(image), "-m", model, "--point", middle, "--target", "ball"]) == 0
+    mask = read_segmentation(image.with_name("ct_mask.nii.gz"))
+    truth = ball(grid).voxels[0] > 150
+    assert mask.grid.same_as(read(image).grid)
+    assert (mask.mask("ball") != truth).mean() < 0.01
+
+
+def test_positions_in_mm_may_be_negative(image: Path, model: str, middle: str, grid: Grid, tmp_path: Path) -> None:
+    at = ",".join(f"{mm:g}" for mm in grid.world([n // 2 for n in grid.shape]))
+    assert at.startswith("-")
+    main(["segment", str(image), "-m", model, "--point", middle, "-o", str(tmp_path / "index.nrrd")])
+    assert main(["segment", str(image), "-m", model, "--mm", "--point", at, "-o", str(tmp_path / "mm.nrrd")]) == 0
+    of_index, of_mm = (read_segmentation(tmp_path / name).layers for name in ("index.nrrd", "mm.nrrd"))
+    assert of_index.any() and np.array_equal(of_index, of_mm)
+
+
+def test_box_has_its_corners_inside(image: Path, model: str, grid: Grid, tmp_path: Path) -> None:
+    report = tmp_path / "run.json"
+    code = main(["segment", str(image), "-m", model, "--box", "9,8.5,2:16,13,4", "--report", str(report)])
+    (box,) = json.loads(report.read_text())["history"][0]["prompts"]
+    assert code == 0
+    assert np.allclose(grid.index([box["corner"], box["opposite"]]), [[9, 8.5, 2], [16, 13, 4]])
+
+
+def test_picture_takes_column_and_row(picture: Path, model: str) -> None:
+    assert main(["segment", str(picture), "-m", model, "--point", "22,12"]) == 0
+    mask = np.array(Image.open(picture.with_name("photo_mask.png")))
+    assert mask.shape == (30, 40)
+    assert (np.argwhere(mask).min(axis=0) == (5, 20)).all() and (np.argwhere(mask).max(axis=0) == (14, 29)).all()
+
+
+def test_jpeg_gets_a_mask_that_is_not_blurred(picture: Path, model: str) -> None:
+    jpeg = picture.with_suffix(".jpg")
+    Image.open(picture).save(jpeg)
+    assert main(["segment", str(jpeg), "-m", model, "--point", "22,12"]) == 0
+    assert set(np.unique(Image.open(picture.with_name("photo_mask.png")))) == {0, 1}
+
+
+def test_all_prompts_of_a_target_are_said_at_once(image: Path, model: str, middle: str, tmp_path: Path) -> None:
+    i, j, k = map(float, middle.split(","))
+    at = [{"kind": "point", "target": "ball", "positive": True, "at": [i + step, j, k]} for step in (0, 1)]
+    background = {"kind": "point", "target": "background", "positive": True, "at": [0, 0, 0]}
+    said, report = tmp_path / "said.json", tmp_path / "run.json"
+    said.write_text(json.dumps({"version": 1, "space": "index", "prompts": [*at, background]}))
+    call = ["segment", str(image), "-m", model, "--prompts", str(said), "--report", str(report)]
+    assert main([*call, "--negative", "1,1,1", "--target", "ball"]) == 0
+    history = json.loads(report.read_text())["history"]
+    assert [(step["target"], len(step["prompts"])) for step in history] == [("ball", 3), ("background", 1)]
+    assert set(read_segmentation(image.with_name("ct_mask.nii.gz")).labels.names) == {"ball", "background"}
+
+
+def test_report_overlay_and_json(
+    image: Path, model: str, middle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, overlay = tmp_path / "run.json", tmp_path / "look.png"
+    call = ["segment", str(image), "-m", model, "--point", middle, "--window", "-50,300", "--json"]
+    assert main([*call, "--report", str(report), "--overlay", str(overlay)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    written = json.loads(report.read_text())
+    assert printed.pop("mask") == str(image.with_name("ct_mask.nii.gz"))
+    assert printed == written
+    assert written["window"] == {"low": -50, "high": 300, "rule": "given by the user"}
+    assert set(written["seconds"]) == {"read", "load", "add 1", "write"}
+    assert Image.open(overlay).width > 512
+
+
+def test_folder_is_never_named_in_the_report(image: Path, model: str, middle: str, tmp_path: Path) -> None:
+    report = tmp_path / "run.json"
+    main(["segment", str(image), "-m", model, "--point", middle, "--report", str(report)])
+    assert tmp_path.name not in report.read_text()
+    assert json.loads(report.read_text())["image"]["name"] == "ct.nii.gz"
+
+
+def test_words_for_people(image: Path, model: str, middle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["segment", str(image), "-m", model, "--point", middle, "--target", "ball"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "ball: 0.806 ml, 420 voxels, predicted Dice 0.90"
+    assert second == str(image.with_name("ct_mask.nii.gz"))
