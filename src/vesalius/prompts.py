@@ -179,7 +179,7 @@ def from_json(record: dict) -> Prompt:
         raise PromptError(f"Unknown prompt kind {record.get('kind')!r}; use one of {', '.join(KINDS)}.")
     try:
         return kind(**{n: _unpacked(v) if isinstance(v, dict) else v for n, v in fields.items()})
-    except TypeError as error:
+    except (TypeError, KeyError, ValueError, zlib.error) as error:
         raise PromptError(f"The {record['kind']} prompt does not fit its schema: {error}.") from None
 
 
@@ -188,6 +188,7 @@ def _packed(volume: Volume) -> dict[str, object]:
     data = np.packbits(volume.voxels) if boolean else np.ascontiguousarray(volume.voxels)
     return {
         "affine": volume.grid.affine,
+        "calibrated": volume.grid.calibrated,
         "shape": volume.voxels.shape,
         "dtype": str(volume.voxels.dtype),
         "zlib": base64.b64encode(zlib.compress(data.tobytes())).decode(),
@@ -200,7 +201,7 @@ def _unpacked(record: dict) -> Volume:
         voxels = np.unpackbits(np.frombuffer(raw, np.uint8), count=int(np.prod(shape))).astype(bool)
     else:
         voxels = np.frombuffer(raw, record["dtype"]).copy()
-    return Volume(voxels.reshape(shape), make_grid(shape[1:], record["affine"]))
+    return Volume(voxels.reshape(shape), make_grid(shape[1:], record["affine"], record.get("calibrated", True)))
 
 
 def _tuples(value: object) -> object:

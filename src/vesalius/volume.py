@@ -23,7 +23,7 @@ class Source:
     format: str = ""
     space: str = "RAS"
     modality: str = ""
-    header: Mapping[str, object] = field(default_factory=dict)
+    header: Mapping[str, object] = field(default_factory=dict, repr=False)  # may hold UIDs: never printed
 
 
 @dataclass(frozen=True, eq=False)
