@@ -73,7 +73,7 @@ def weights_path(card: Card) -> Path:
 
 def is_packaged(card: Card) -> bool:
     """Whether the checkpoint is part of the installation."""
-    return any(url.startswith("package:") for url in card.weights.urls)
+    return card.weights.urls[:1] != () and card.weights.urls[0].startswith("package:")
 
 
 def cache_folder() -> Path:
@@ -163,11 +163,11 @@ def try_urls(card: Card, file: Path, progress: Progress) -> None:
             except FetchError as error:
                 reasons.append(f"{url} {error}")
                 continue
+            part.with_name(part.name + ".json").unlink()
             found = hash_file(part)
             if card.weights.sha256 in ("", found):
                 write_record(file, {"sha256": found, "pinned": card.weights.sha256 != "", "url": url})
                 part.replace(file)
-                part.with_name(part.name + ".json").unlink()
                 return
             part.unlink()
             reasons.append(f"{url} sent another file (sha256 {found[:12]}...), which was removed")
@@ -212,7 +212,7 @@ def receive(address: str, part: Path, progress: Progress) -> bool:
     try:
         response = urlopen(Request(address, headers=headers), timeout=TIMEOUT_S)
     except HTTPError as error:
-        if error.code == 416:  # nothing is left to send
+        if error.code == 416 and done:  # nothing is left to send
             part.unlink()
             return False
         raise FetchError(f"answered {error.code} {error.reason}") from None

@@ -12,10 +12,11 @@ import json
 import os
 import pickle
 import platform
+import sys
 import time
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ from torch import Tensor, nn
 from vesalius.card import Card, Weights
 from vesalius.download import cache_folder, fetch_weights, hash_file
 from vesalius.errors import CardError, FormatError
+from vesalius.session import Model
 from vesalius.zoo import CARDS, DEFAULT, find_card
 
+SAVED = "model.safetensors"  # beside card.json in a folder that `save` made
 NESTS = ("model", "net", "model_state_dict", "state_dict", "network_weights", "model_state")
 PREFIXES = ("module.", "_orig_mod.", "sam.")
 COUNTER = "num_batches_tracked"  # of a batch norm: no computation reads it, and some files lack it
@@ -37,7 +40,7 @@ PATIENCE_S = 1.0  # after which a measurement is not repeated
 GAIN = 1.15  # bf16 must be this much faster to be worth its rounding
 
 
-def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> nn.Module:
+def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> Model:
     """The model called `name` with its weights, in evaluation mode.
 
     `name` is a card of the zoo, a folder made by `save`, or "my_model.py:MyModel", a class with an attribute `card`
@@ -45,43 +48,46 @@ def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", 
     "bf16", or "auto": whichever is faster on `device`, measured once. Raises CardError and FetchError.
     """
     model_class, card, own = find_model(name)
-    model = build(model_class, card, card.options)
+    model = build(model_class, card)
     file = weights or own
     if file is None and card.weights.file:
         file = fetch_weights(card)
     if file is not None:
         fit_weights(model, read_checkpoint(Path(file)), Path(file))
-    try:
-        model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise CardError(f"Cannot use the device {device!r} ({str(error).splitlines()[0]}); use cpu.") from None
+    if isinstance(model, nn.Module):
+        try:
+            model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise CardError(f"Cannot use the device {device!r} ({str(error).splitlines()[0]}); use cpu.") from None
     set_precision(model, device, precision)
     return model
 
 
 def save(model: nn.Module, folder: Path) -> None:
     """Write the tensors and the card of a model to `folder`, which `load` takes as a name."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    new = folder / "model.safetensors.part"
+    new = folder / f"{SAVED}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, new)
-        stored = Weights(urls=(), file="model.safetensors", sha256=hash_file(new), bytes=new.stat().st_size)
+        stored = Weights(urls=(), file=SAVED, sha256=hash_file(new), bytes=new.stat().st_size)
         card = replace(card_of(model), weights=stored)
-        new.replace(folder / "model.safetensors")
+        new.replace(folder / SAVED)
         (folder / "card.json").write_text(json.dumps(card.to_json(), indent=1))
-    except OSError as error:
-        raise FormatError(f"Cannot write the model to {folder}: {error.strerror}; choose another folder.") from None
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"Cannot write the model to {folder} ({error}); choose another folder.") from None
 
 
-def random_model(card: Card, tiny: bool = True, seed: int = 0) -> nn.Module:
+def random_model(card: Card, tiny: bool = True, seed: int = 0) -> Any:
     """A model with random weights, for tests without network; `tiny` takes the card's small sizes."""
-    options = {**card.options, **card.tiny} if tiny else card.options
+    if tiny:
+        card = replace(card, options={**card.options, **card.tiny})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(find_class(card.entry), card, options).eval()
+        return build(find_class(card.entry), card).eval()
 
 
 def card_of(model: nn.Module) -> Card:
@@ -90,58 +96,66 @@ def card_of(model: nn.Module) -> Card:
     return card
 
 
-def find_model(name: str) -> tuple[Callable[..., nn.Module], Card, Path | None]:
+def find_model(name: str) -> tuple[Any, Card, Path | None]:
     """The class, the card and, for a folder, the weights file that `name` stands for."""
     file, _, attribute = name.rpartition(":")
     if file.endswith(".py"):
-        model_class: Any = import_class(Path(file), attribute)
+        model_class = import_class(Path(file), attribute)
         return model_class, model_class.card, None
     if Path(name).is_dir() and name not in [card.name for card in CARDS]:
         card = read_card(Path(name))
-        return find_class(card.entry), card, Path(name) / card.weights.file
+        return find_class(card.entry), card, Path(name) / SAVED
     card = find_card(name)
     return find_class(card.entry), card, None
 
 
-def import_class(file: Path, attribute: str) -> Callable[..., nn.Module]:
+def import_class(file: Path, attribute: str) -> Any:
     """A model class out of somebody's own Python file, which is run."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"vesalius_user_{file.stem}", file)
     if not file.is_file() or spec is None or spec.loader is None:
         raise CardError(f"There is no file {file}; name a model class as my_model.py:MyModel.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    found: Any = getattr(module, attribute, None)
+    found = getattr(module, attribute, None)
     if not isinstance(getattr(found, "card", None), Card):
         raise CardError(f"{file} has no class {attribute!r} with an attribute `card`; add one or correct the name.")
     return found
 
 
-def find_class(entry: str) -> Callable[..., nn.Module]:
+def find_class(entry: str) -> Any:
     """The class that a card's entry names, "vesalius.models.sam:Sam"."""
     module, _, attribute = entry.partition(":")
     # A folder's card is data from anywhere: it must not decide what is imported and called.
     if not module.startswith("vesalius.models."):
-        raise CardError(f"The model's code is not part of vesalius: load {entry!r} and give the folder's weights.")
+        raise CardError(
+            f"The code of {entry!r} is not part of vesalius; load it as FILE.py:CLASS, with --weights FILE."
+        )
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError):
-        raise CardError(f"This version of vesalius has no {entry!r}; install a newer one.") from None
+        found = getattr(importlib.import_module(module), attribute)
+        if issubclass(found, nn.Module):
+            return found
+    except (ImportError, AttributeError, TypeError):
+        pass
+    raise CardError(f"This version of vesalius has no model {entry!r}; install a newer one.")
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a folder made by `save`."""
+    """The card of a folder made by `save`, whose weights are those that it describes."""
     try:
         card = Card.from_json(json.loads((folder / "card.json").read_text()))
     except FileNotFoundError:
         raise CardError(f"{folder} holds no card.json; name a folder made by vesalius.save.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CardError(f"{folder / 'card.json'} is not a card of this version ({error}).") from None
-    return replace(card, weights=replace(card.weights, file=Path(card.weights.file).name))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CardError(f"{folder / 'card.json'} is not a card of this version ({error}); save it again.") from None
+    if not (folder / SAVED).is_file() or hash_file(folder / SAVED) != card.weights.sha256:
+        raise CardError(f"{folder / SAVED} is not the file that card.json describes; save the model again.")
+    return card
 
 
-def build(model_class: Callable[..., nn.Module], card: Card, options: Mapping[str, object]) -> nn.Module:
+def build(model_class: Any, card: Card) -> Any:
     """A model with random weights that knows its card."""
-    model: Any = model_class(options)
+    model = model_class(card.options)
     model.card = card
     return model
 
@@ -273,13 +287,16 @@ def set_precision(model: Any, device: str, precision: str) -> None:
 def fastest_precision(model: Any, device: str) -> tuple[str, str]:
     """The precision ("fp32" or "bf16") in which `model.encode` is faster on `device`, and the reason.
 
-    On a CPU it is measured once for each processor and model, and kept in the cache: which one wins depends on both
-    (wide matrix products gain from bf16 units, narrow convolutions lose).
+    On a CPU it is measured once for each processor and model, and kept in the cache: which one wins depends on both.
     """
     if not hasattr(model, "encode"):
         return "fp32", "the model has no bf16 mode"
     if torch.device(device).type == "cuda":
-        return ("bf16", "the GPU has bf16 units") if torch.cuda.is_bf16_supported(False) else ("fp32", "an old GPU")
+        return (
+            ("bf16", "the GPU has bf16 units")
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else ("fp32", "an old GPU")
+        )
     if torch.device(device).type != "cpu":
         return "fp32", f"bf16 is not measured on {device}"
     measurements = cache_folder() / "precision.json"
