@@ -34,7 +34,7 @@ def test_stem_is_without_the_whole_suffix(name: str, expected: str) -> None:
 
 
 def test_every_kind_of_prompt_file_finds_its_image(tmp_path: Path) -> None:
-    images = touch(tmp_path / "images", "a.nii.gz", "b.png", "c.npz", "d.mha", "e.nrrd", ".DS_Store")
+    images = touch(tmp_path / "images", "a.nii.gz", "b.png", "c.npz", "d.mhd", "d.raw", "e.nrrd", ".DS_Store")
     (images / "1.2.840").mkdir()
     prompts = touch(
         tmp_path / "prompts", "a.json", "b.mrk.json", "c.npz", "d.csv", "1.2.840.json", "f.json", "notes.txt"

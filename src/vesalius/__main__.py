@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        print("vesalius: Stopped; what is written is whole, and the same command again goes on.", file=sys.stderr)
+        print("vesalius: Stopped; what is written is whole, and a batch goes on when started again.", file=sys.stderr)
     return code
 
 

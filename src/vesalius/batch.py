@@ -17,6 +17,7 @@ from pathlib import Path
 from vesalius.errors import FormatError, VesaliusError
 
 PROMPT_SUFFIXES = (".json", ".csv", ".npz")
+NO_IMAGES = (".json", ".csv", ".txt", ".md", ".log", ".raw", ".zraw", ".raw.gz")  # a header names its own .raw
 DOUBLE_SUFFIXES = re.compile(r"\.(nii\.gz|seg\.nrrd|mrk\.json)$", re.IGNORECASE)
 
 
@@ -44,7 +45,7 @@ def pair_files(images: Path, prompts: Path, output: Path, suffix: str = ".seg.nr
     An image may be a folder (a DICOM series). Raises FormatError where two images or two prompt files share a name.
     """
     said = _by_stem(path for path in prompts.iterdir() if path.name.lower().endswith(PROMPT_SUFFIXES))
-    shown = _by_stem(path for path in images.iterdir() if not path.name.lower().endswith((".json", ".csv")))
+    shown = _by_stem(path for path in images.iterdir() if not path.name.lower().endswith(NO_IMAGES))
     cases = [
         Case(name, shown[name], said[name], output / f"{name}{suffix}", output / f"{name}.report.json")
         for name in sorted(shown.keys() & said.keys())

@@ -12,10 +12,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from vesalius import hub
 from vesalius.__main__ import main
 from vesalius.grid import make_grid
 from vesalius.io import write
 from vesalius.volume import Volume
+from vesalius.zoo import find_card
 
 Refused = Callable[..., str]
 
@@ -106,6 +108,20 @@ def test_prompt_that_the_model_does_not_take(refused: Refused, image: Path, mode
         json.dumps({"version": 1, "space": "RAS", "prompts": [{"kind": "text", "target": "1", "words": "liver"}]})
     )
     assert "box, point" in refused("segment", image, "-m", model, "--prompts", said)
+
+
+def test_mask_of_another_shape(refused: Refused, image: Path, tmp_path: Path) -> None:
+    mask = Volume(np.ones((1, 5, 5, 5), np.uint8), make_grid((5, 5, 5), np.eye(4)))
+    write(mask, tmp_path / "mask.nrrd")
+    said = {"version": 1, "space": "RAS", "prompts": [{"kind": "mask", "target": "1", "file": "mask.nrrd"}]}
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    hub.save(hub.random_model(find_card("vesalius-s")), tmp_path / "saved")
+    sentence = refused("segment", image, "-m", tmp_path / "saved", "--prompts", tmp_path / "said.json")
+    assert "(5, 5, 5)" in sentence and "(26, 22, 7)" in sentence
+
+
+def test_options_of_folders(refused: Refused, image: Path, model: str, middle: str) -> None:
+    assert "folder" in refused("segment", image, "-m", model, "--point", middle, "--shard", "1/2")
 
 
 def test_prompt_file_that_is_missing(refused: Refused, image: Path, model: str, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_info_counts_what_is_not_a_number(tmp_path: Path, capsys: pytest.Capture
     write(Volume(voxels, make_grid((4, 4, 4), np.eye(4))), tmp_path / "nan.nrrd")
     assert main(["info", str(tmp_path / "nan.nrrd"), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["not_numbers"], record["lowest"], record["highest"]) == (2, 7, 7)
+    assert (record["not_finite"], record["lowest"], record["highest"]) == (2, 7, 7)
 
 
 def test_convert_keeps_voxels_and_places(image: Path, tmp_path: Path) -> None:

@@ -137,6 +137,22 @@ def test_masks_never_go_among_the_images(
     assert "folder of their own" in capsys.readouterr().err
 
 
+def test_prompts_without_a_target_get_the_given_one(folders: SimpleNamespace, model: str) -> None:
+    for file in folders.prompts.iterdir():
+        file.write_text(file.read_text().replace('"target": "ball", ', ""))
+    assert call(folders, model, "--target", "liver") == 0
+    assert read_segmentation(folders.masks / "a.seg.nrrd").labels.names == ("liver",)
+
+
+def test_output_that_cannot_be_made(
+    folders: SimpleNamespace, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.masks = tmp_path / "none" / "masks"
+    assert call(folders, model) == 2
+    assert "choose another" in capsys.readouterr().err
+
+
 def test_unknown_model_is_said_once(folders: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(folders, "medsan") == 2
     assert capsys.readouterr().err.count("medsam") == 1
+    assert not folders.masks.exists()

@@ -10,9 +10,11 @@ import pytest
 from phantoms import ball
 from PIL import Image
 
+from vesalius import hub
 from vesalius.__main__ import main
 from vesalius.grid import Grid
 from vesalius.io import read, read_segmentation
+from vesalius.zoo import find_card
 
 
 def test_mask_is_the_ball_on_the_image_grid(image: Path, model: str, middle: str, grid: Grid) -> None:
@@ -89,8 +91,54 @@ def test_folder_is_never_named_in_the_report(image: Path, model: str, middle: st
     assert json.loads(report.read_text())["image"]["name"] == "ct.nii.gz"
 
 
+def test_dicom_gives_seg_nrrd_and_no_word_of_the_patient(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, report, overlay = tmp_path / "scan", tmp_path / "run.json", tmp_path / "look.png"
+    dicom_series(folder)
+    call = ["segment", str(folder), "-m", model, "--point", "10,12,3", "--json"]
+    assert main([*call, "--report", str(report), "--overlay", str(overlay)]) == 0
+    assert read_segmentation(tmp_path / "scan.seg.nrrd").mask("1")[10, 12, 3]
+    assert main(["info", str(folder)]) == 0
+    printed = capsys.readouterr()
+    told = report.read_text() + printed.out + printed.err + overlay.read_bytes().decode("latin1")
+    assert not any(secret in told for secret in ("SECRET", "4711", "1.2.826"))
+
+
+def dicom_series(folder: Path) -> None:
+    """Six slices of a CT of somebody, 24 columns by 20 rows, with a dense block."""
+    import SimpleITK as sitk
+
+    folder.mkdir()
+    for n in range(6):
+        pixels = np.full((1, 20, 24), -1000, np.int16)
+        pixels[0, 8:16, 6:14] = 60
+        image = sitk.GetImageFromArray(pixels)
+        image.SetSpacing((0.7, 0.7, 3.0))
+        tags = {"0008|0060": "CT", "0010|0010": "SECRET^PERSON", "0010|0020": "4711", "0008|103e": "SECRET"}
+        tags |= {"0020|000d": "1.2.826.1", "0020|000e": "1.2.826.2", "0008|0018": f"1.2.826.3.{n}"}
+        tags |= {"0020|0032": f"0\\0\\{3 * n}", "0020|0037": "1\\0\\0\\0\\1\\0", "0020|0013": str(n)}
+        for tag, value in tags.items():
+            image.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"{n}.dcm"))
+        writer.Execute(image)
+
+
 def test_words_for_people(image: Path, model: str, middle: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["segment", str(image), "-m", model, "--point", middle, "--target", "ball"])
     first, second = capsys.readouterr().out.splitlines()
     assert first == "ball: 0.806 ml, 420 voxels, predicted Dice 0.90"
     assert second == str(image.with_name("ct_mask.nii.gz"))
+
+
+def test_network_of_the_zoo_in_a_folder(picture: Path, tmp_path: Path) -> None:
+    hub.save(hub.random_model(find_card("vesalius-s")), tmp_path / "saved")
+    report = tmp_path / "run.json"
+    call = ["segment", str(picture), "-m", str(tmp_path / "saved"), "--precision", "fp32", "--point", "22,12"]
+    assert main([*call, "--report", str(report)]) == 0
+    model = json.loads(report.read_text())["model"]
+    assert (model["device"], model["precision"]) == ("cpu", "fp32")
+    assert model["weights"]["pinned"] and len(model["weights"]["sha256"]) == 64
+    assert picture.with_name("photo_mask.png").exists()

@@ -29,10 +29,12 @@ app.add_typer(cache_app)
 
 @app.command()
 def demo(folder: Annotated[Path, typer.Argument(help="Where the results go.")] = Path("demo")) -> None:
-    """Segment a chest CT and a picture of a retina, and print how well it went."""
+    """Segment a chest CT and a 2D picture, and print how well it went."""
     from vesalius.demo import run_demo
 
-    run_demo(folder)
+    for record in run_demo(folder):
+        dice = f", Dice {record['dice']:.3f} against the reference" if "dice" in record else ""
+        print(f"{record['target']}: {record['prompts']} prompts, {record['seconds']:.1f} s{dice}")
 
 
 @app.callback(invoke_without_command=True)

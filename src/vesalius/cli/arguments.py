@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vesalius.errors import FormatError, PromptError
 
+NAMELESS = "1"  # the target of a prompt that names none
 LOSSY = (".jpg", ".jpeg")  # they blur labels
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Said:
-    """The prompts of one call: positions of one `target`, and a `file` that may speak of several."""
+    """The prompts of one call: positions of one `target`, and a `file` that may speak of several.
 
-    target: str = "1"
+    What the file says without naming a target is about this one too.
+    """
+
+    target: str = NAMELESS
     points: tuple[str, ...] = ()
     negatives: tuple[str, ...] = ()
     boxes: tuple[str, ...] = ()
@@ -34,7 +38,7 @@ class Said:
             from vesalius.io.prompt_files import read_prompts
 
             for target, prompt in read_prompts(self.file, grid):
-                found.setdefault(target, []).append(prompt)
+                found.setdefault(self.target if target == NAMELESS else target, []).append(prompt)
         if own := self._own(grid):
             found.setdefault(self.target, []).extend(own)
         if not found:

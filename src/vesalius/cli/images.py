@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vesalius.cli.words import words
+
 if TYPE_CHECKING:
     from vesalius.volume import Volume
 
@@ -31,7 +33,9 @@ def info(
         lines = [f"{len(several)} series; name one with --series:", *map(str, several)]
     else:
         record = _record(read(image, series, resample))
-        lines = [f"{key.replace('_', ' '):12} {value}" for key, value in record.items()]
+        lines = [
+            f"{key.replace('_', ' '):12} {words(value)}" for key, value in record.items() if value not in ("", None)
+        ]
     print(json.dumps(record, indent=1) if as_json else "\n".join(lines))
 
 
@@ -84,8 +88,8 @@ def _record(volume: Volume) -> dict[str, object]:
         "plane": default_plane(grid),
         "lowest": finite.min().item() if finite.size else None,
         "highest": finite.max().item() if finite.size else None,
-        "not_numbers": int(volume.voxels.size - finite.size),
+        "not_finite": int(volume.voxels.size - finite.size),
     }
-    if not record["not_numbers"]:
+    if not record["not_finite"]:
         record["window"] = asdict(choose_window(volume))
     return record

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vesalius.cli.words import words
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -47,18 +49,10 @@ def show(name: str, as_json: Json = False) -> None:
         return
     for key, value in record.items():
         if key != "tiny" and (value or value is False):
-            print(f"{key.replace('_', ' '):14} {_words(value)}")
+            print(f"{key.replace('_', ' '):14} {words(value)}")
 
 
 def _row(card: Card, file: Path | None) -> tuple[str, ...]:
     size = file.stat().st_size if file else card.weights.bytes
     megabytes, place = f"{size / 1e6:.0f}" if size else "?", "here" if file else "to fetch"
     return card.name, " ".join(sorted(card.accepts)), card.licence.weights, megabytes, place, card.summary
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{key}: {_words(part)}" for key, part in value.items() if part or part is False)
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -106,10 +106,11 @@ def segment_file(
         with timed(seconds, f"add {target}"):
             session.add(*about_it, target=target)
     tell(f"writing {outputs.mask.name}")
+    result = session.result()
     with timed(seconds, "write"):
-        write(session.result(), outputs.mask)
+        write(result, outputs.mask)
     if outputs.overlay:
         shown = [(target, prompt) for target, about_it in prompts.items() for prompt in about_it]
-        draw_overlay(volume, session.window, session.result(), outputs.overlay, shown)
+        draw_overlay(volume, session.window, result, outputs.overlay, shown)
     name = "" if image.is_dir() else image.name  # a DICOM folder is often named after the patient
     return make_report(session, name, seconds, outputs.named(), asked.weights)

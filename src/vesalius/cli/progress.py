@@ -54,7 +54,7 @@ def show_cases(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[st
             task = bar.add_task("", total=total)
 
             def end(line: str) -> None:
-                bar.console.print(escape(line))
+                bar.console.print(escape(line), highlight=False, soft_wrap=True)
                 bar.advance(task)
 
             yield lambda step: bar.update(task, description=escape(step)), end

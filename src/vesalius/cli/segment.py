@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vesalius.cli.arguments import Said, default_mask, parse_shard, parse_window
+from vesalius.cli.arguments import NAMELESS, Said, default_mask, parse_shard, parse_window
 from vesalius.cli.many_images import Folders, segment_folder
 from vesalius.cli.one_image import Asked, Outputs, segment_image
 from vesalius.errors import PromptError
@@ -28,7 +28,7 @@ def segment(
     box: Annotated[list[str] | None, typer.Option(metavar="I,J,K:I,J,K", help="Two corners, both inside.")] = None,
     mm: Annotated[bool, typer.Option("--mm", help="Positions are RAS+ mm, not voxel indices.")] = False,
     prompts: Annotated[Path | None, typer.Option(help="Prompts from JSON, .mrk.json, CSV or npz; or a folder.")] = None,
-    target: Annotated[str, typer.Option(help="What --point and --box speak of.")] = "1",
+    target: Annotated[str, typer.Option(help="What prompts without a target of their own point at.")] = NAMELESS,
     plane: Annotated[str, typer.Option(help="axial, coronal or sagittal: how a 2D model cuts a volume.")] = "",
     window: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Values that become black and white.")] = "",
     weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
@@ -42,22 +42,24 @@ def segment(
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="N/M", help="Of a folder: every M-th case, from the N-th, as in 3/16.")
-    ] = "1/1",
-    suffix: Annotated[str, typer.Option("--format", help="Of a folder: the format of its masks.")] = ".seg.nrrd",
+    ] = "",
+    suffix: Annotated[str, typer.Option("--format", help="Of a folder: the suffix of its masks (.seg.nrrd).")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Segment what the prompts point at; the mask lies on the image's own grid.
 
     Voxel indices start at 0, the file's fastest axis first; a 2D image takes column,row. With a folder of images and
-    `--prompts FOLDER`, files of one name belong together; what is done already is skipped.
+    `--prompts FOLDER`, files of one name belong together; what is done already is skipped. Exit codes: 0 done, 1 some
+    cases of a folder failed, 2 bad input.
     """
     asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample)
     said = Said(target, tuple(point or ()), tuple(negative or ()), tuple(box or ()), mm, prompts)
-    if prompts is None or not prompts.is_dir():
-        segment_image(image, said, asked, Outputs(output or default_mask(image), report, overlay), as_json)
-    elif output is None or report or said != Said(file=prompts):
-        raise PromptError(
-            "A folder of images takes -o FOLDER and --prompts FOLDER, and no prompt or report of its own."
-        )
-    else:
-        segment_folder(Folders(image, prompts, output, overlay), asked, parse_shard(shard), suffix, as_json)
+    if prompts and prompts.is_dir():
+        if output is None or report or said != Said(target, file=prompts):
+            raise PromptError("A folder needs -o FOLDER and takes no --report and no prompts but those of its files.")
+        folders = Folders(image, prompts, output, overlay, suffix or ".seg.nrrd")
+        segment_folder(folders, target, asked, parse_shard(shard or "1/1"), as_json)
+        return
+    if shard or suffix:
+        raise PromptError("--shard and --format are for a folder of images; give --prompts FOLDER.")
+    segment_image(image, said, asked, Outputs(output or default_mask(image), report, overlay), as_json)
