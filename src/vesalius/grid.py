@@ -78,7 +78,8 @@ class Grid:
         """Whether points (..., 3) in mm lie inside, up to the outer faces of the voxels."""
         index = self.index(world)
         slack = 1e-6
-        return ((index >= -0.5 - slack) & (index <= np.asarray(self.shape) - 0.5 + slack)).all(axis=-1)
+        inside = (index >= -0.5 - slack) & (index <= np.asarray(self.shape) - 0.5 + slack)
+        return np.asarray(inside.all(axis=-1))
 
     def crop(self, start: ArrayLike, shape: tuple[int, int, int]) -> Grid:
         """The grid of `shape` voxels whose first voxel is index `start` of this one; it may stick out."""

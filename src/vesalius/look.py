@@ -97,14 +97,13 @@ def propagate(scene: Scene, segment: Segment) -> Iterator[Answer]:
     scene.notes["track"] = track
     target = (scene.target,)
     for k, kept in track.slices.items():
-        values = kept.mask[None, :, :, None]
         if k not in walk.candidates:
-            yield Answer(Volume(values, walk.view_grid(k)), target, 0.5, score=kept.score)
+            mask = Volume(kept.mask[None, :, :, None], walk.view_grid(k))
+            yield Answer(mask, target, 0.5, score=kept.score)
     for k, cuts in walk.candidates.items():
-        for rank, cut in enumerate(cuts):
-            if rank == 0 or walk.depth == 1:
-                values = cut.logits[None, :, :, None]
-                yield Answer(Volume(values, walk.view_grid(k)), target, candidate=rank, score=cut.score)
+        for rank, cut in enumerate(cuts if walk.depth == 1 else cuts[:1]):
+            values = Volume(cut.logits[None, :, :, None], walk.view_grid(k))
+            yield Answer(values, target, candidate=rank, score=cut.score)
 
 
 class _Walk:
