@@ -37,7 +37,8 @@ TYPES = {
 WORDS = {name: word for word, name in TYPES.items()}
 MODALITIES = {"MET_MOD_CT": "CT", "MET_MOD_MR": "MR", "MET_MOD_US": "US", "MET_MOD_NM": "NM"}
 PIXELS = "unit: pixel"  # the comment where the image has no physical unit
-ZLIB_LEVEL = 3
+ZLIB_LEVEL = 3  # half the time of the usual 6
+CHUNK = 2**16  # bytes decoded at one time
 
 
 def read_metaimage(path: Path) -> Volume:
@@ -48,17 +49,19 @@ def read_metaimage(path: Path) -> Volume:
             sizes = [int(size) for size in fields["DimSize"].split()]
             channels = int(fields.get("ElementNumberOfChannels", 1))
             dtype = np.dtype(TYPES[fields["ElementType"]])
+            if min(*sizes, channels) < 1:
+                raise ValueError(f"sizes {sizes}, {channels} channels")
+            if np.prod(sizes[3:], dtype=int) > 1:
+                raise FormatError(
+                    f"{path.name} is a series of {sizes[3]} volumes; extract one of them to a file of its own first."
+                )
+            if fields.get("BinaryData", "True") != "True":
+                raise FormatError(f"{path.name} holds its voxels as text, which cannot be read; save it as binary.")
             grid = _grid(fields, sizes)
+            array = np.empty((*grid.shape[::-1], channels), dtype)
+            _fill(array, file, path, fields)
         except (KeyError, ValueError) as error:
             raise FormatError(f"The header of {path.name} has a missing or bad field ({error}); repair it.") from error
-        if np.prod(sizes[3:], dtype=int) > 1:
-            raise FormatError(
-                f"{path.name} is a series of {sizes[3]} volumes; extract one of them to a file of its own first."
-            )
-        if fields.get("BinaryData", "True") != "True":
-            raise FormatError(f"{path.name} holds its voxels as text, which cannot be read; save it as binary.")
-        array = np.empty((*grid.shape[::-1], channels), dtype)
-        _fill(array, file, path, fields)
     source = Source("metaimage", "LPS", MODALITIES.get(fields.get("Modality", ""), ""))
     return Volume(array.transpose(3, 2, 1, 0), grid, source)
 
@@ -117,27 +120,32 @@ def _fill(array: NDArray, file: IO[bytes], path: Path, fields: Mapping[str, str]
     """Reads the data behind the header or beside it into the array, in the machine's byte order."""
     name = fields["ElementDataFile"]
     if name == "LOCAL":
-        data = _data(file, fields, array.nbytes)
+        _copy(array, file, fields)
     else:
         beside = (path.parent / name).resolve()
         if not beside.is_file() or not beside.is_relative_to(path.parent.resolve()):  # a header may come from anyone
             raise FormatError(f"{path.name} needs its data file {name!r}; put this one file beside it.")
         with beside.open("rb") as other:
             other.seek(max(0, int(fields.get("HeaderSize", 0))))
-            data = _data(other, fields, array.nbytes)
-    if len(data) < array.nbytes:
-        raise EOFError(f"{array.nbytes - len(data)} bytes are missing")
-    array.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8, array.nbytes)
+            _copy(array, other, fields)
     if "True" in (fields.get("BinaryDataByteOrderMSB"), fields.get("ElementByteOrderMSB")):
         array.byteswap(inplace=True)
 
 
-def _data(file: IO[bytes], fields: Mapping[str, str], count: int) -> bytes:
-    if fields.get("CompressedData", "False") == "True":
-        return zlib.decompress(file.read())
-    if fields.get("HeaderSize") == "-1":  # the data are the end of their file
-        file.seek(-count, 2)
-    return file.read(count)
+def _copy(array: NDArray, file: IO[bytes], fields: Mapping[str, str]) -> None:
+    """Decodes piece by piece, so that no second copy of the volume is held."""
+    packed = fields.get("CompressedData") == "True"
+    if fields.get("HeaderSize") == "-1" and not packed:  # the data are the end of their file
+        file.seek(max(0, file.seek(0, 2) - array.nbytes))
+    unpacker = zlib.decompressobj()
+    rest = array.reshape(-1).view(np.uint8)
+    while len(rest):
+        piece = file.read(CHUNK)
+        if not piece:
+            raise EOFError(f"{len(rest)} bytes are missing")
+        values = np.frombuffer(unpacker.decompress(piece) if packed else piece, np.uint8)[: len(rest)]
+        rest[: len(values)] = values
+        rest = rest[len(values) :]
 
 
 def _geometry_lines(volume: Volume) -> list[str]:

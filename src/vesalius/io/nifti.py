@@ -17,7 +17,8 @@ from vesalius.io import labelmap
 from vesalius.segmentation import Segmentation
 from vesalius.volume import Source, Volume
 
-MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}  # xyzt_units in millimetres
+UNITS = {1: "meter", 2: "mm", 3: "micron"}  # of xyzt_units
+MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 COLOUR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 SAME_MM = 0.01  # a qform of float32 quaternions is this near to the sform that it repeats
 PIXELS = b"unit: pixel"  # the header's description where the image has no physical unit
@@ -30,7 +31,7 @@ def read_nifti(path: Path) -> Volume:
     """
     image = _opened(path)
     header = image.header
-    unit = header.get_xyzt_units()[0]
+    unit = UNITS.get(int(header["xyzt_units"]) % 8, "unknown")
     _check_spacing(path, header)
     voxels = _voxels(image, path.name)
     matrix = np.asarray(image.affine, dtype=float)
@@ -39,9 +40,13 @@ def read_nifti(path: Path) -> Volume:
     kept: dict[str, object] = {"version": 2 if header["sizeof_hdr"] == 540 else 1, "unit": unit}
     kept |= {name: int(header[name]) for name in ("qform_code", "sform_code")}
     if kept["qform_code"] and kept["sform_code"]:
-        qform = image.get_qform()
-        if _moved(qform, image.affine, grid.shape) * MM[unit] > SAME_MM:  # two frames: the scanner's and an atlas's
-            kept["qform_from_sform"] = (qform @ np.linalg.inv(image.affine)).tolist()
+        try:
+            qform = image.get_qform()
+        except ValueError:  # no rotation: it says nothing, and the sform does not need it
+            kept["qform_code"] = 0
+        else:
+            if _moved(qform, image.affine, grid.shape) * MM[unit] > SAME_MM:  # the scanner's frame and an atlas's
+                kept["qform_from_sform"] = (qform @ np.linalg.inv(image.affine)).tolist()
     return Volume(voxels, grid, Source("nifti", header=kept))
 
 
@@ -84,8 +89,8 @@ def _opened(path: Path) -> Any:
         raise FormatError(f"{path.name} is{'' if zipped else ' not'} gzip-compressed; rename it to {right}.")
     try:
         image = nibabel.load(path, mmap=False)
-    except (ImageFileError, HeaderDataError) as error:
-        raise FormatError(f"{path.name} is not a NIfTI file, or a damaged one; copy it again ({error}).") from error
+    except (ImageFileError, HeaderDataError, ValueError) as error:
+        raise FormatError(f"{path.name} is not NIfTI, or has a bad header ({error}); copy it again.") from error
     if not isinstance(image, nibabel.Nifti1Image):
         raise FormatError(f"{path.name} is not NIfTI but {type(image).__name__}; convert it to NIfTI first.")
     return image
@@ -103,11 +108,12 @@ def _check_spacing(path: Path, header: Any) -> None:
 
 def _voxels(image: Any, name: str) -> NDArray:
     """The stored numbers as (C, i, j, k) in the machine's byte order, scaled to float32 where the header says so."""
+    shape = image.shape + (1,) * (4 - len(image.shape))
+    if min(shape) < 1:
+        raise FormatError(f"{name} has the size {image.shape}; repair dim in its header.")
+    if shape[3] > 1:
+        raise FormatError(f"{name} is a series of {shape[3]} volumes; extract one of them to a file of its own first.")
     raw = image.dataobj.get_unscaled()
-    shape = raw.shape + (1,) * (3 - raw.ndim)
-    volumes = int(np.prod(shape[3:4], dtype=int))
-    if volumes > 1:
-        raise FormatError(f"{name} is a series of {volumes} volumes; extract one of them to a file of its own first.")
     if raw.dtype.names:
         channels = np.stack([raw[colour] for colour in "RGB"]).reshape(3, *shape[:3])
     elif np.issubdtype(raw.dtype, np.complexfloating):

@@ -24,9 +24,7 @@ def read_npz(path: Path) -> Volume:
 
     The source's modality stays empty although file names carry one: the numbers are no HU but windowed to 0..255.
     """
-    arrays = _arrays(path)
-    if "imgs" not in arrays:
-        raise FormatError(f"{path.name} has no array `imgs` but {', '.join(arrays)}; save the image under that name.")
+    arrays = _arrays(path, "imgs")
     array = arrays["imgs"]
     colour = array.ndim in (3, 4) and array.shape[-1] == 3
     return _volume(array if colour else array[..., None], arrays, path.name)
@@ -34,11 +32,9 @@ def read_npz(path: Path) -> Volume:
 
 def read_npz_labels(path: Path) -> Segmentation:
     """`segs` (a result), else `gts` (the reference): (D, H, W), or (H, W) for a picture."""
-    arrays = _arrays(path)
-    key = "segs" if "segs" in arrays else "gts"
-    if key not in arrays:
-        raise FormatError(f"{path.name} has neither `segs` nor `gts` but {', '.join(arrays)}; save the mask as `segs`.")
-    return labelmap.from_volume(_volume(arrays[key][..., None], arrays, path.name), path.name)
+    arrays = _arrays(path, "segs", "gts")
+    array = arrays["segs"] if "segs" in arrays else arrays["gts"]
+    return labelmap.from_volume(_volume(array[..., None], arrays, path.name), path.name)
 
 
 def write_npz(thing: Volume | Segmentation, path: Path) -> None:
@@ -52,18 +48,22 @@ def write_npz(thing: Volume | Segmentation, path: Path) -> None:
     arrays = {"imgs" if isinstance(thing, Volume) else "segs": array}
     if volume.grid.calibrated:
         arrays["spacing"] = np.array(volume.grid.spacing_mm)
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    with path.open("wb") as file:  # by its name, numpy would write E.NPZ to E.NPZ.npz
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def _arrays(path: Path) -> dict[str, NDArray]:
-    """The arrays of an image by name, without the prompts, which are pickled and may hold anything."""
+def _arrays(path: Path, *names: str) -> dict[str, NDArray]:
+    """Those of `names` that there are, and the spacing; never the prompts, which are pickled and may hold anything."""
     if not zipfile.is_zipfile(path):
         raise FormatError(f"{path.name} is not an .npz file, or is cut short; copy it again from its source.")
-    with np.load(path, allow_pickle=False) as stored:
-        try:
-            return {key: stored[key] for key in ("imgs", "segs", "gts", "spacing") if key in stored}
-        except ValueError as error:
-            raise FormatError(f"{path.name} holds pickled objects as its image; save plain arrays instead.") from error
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not any(name in stored for name in names):
+                found = ", ".join(stored.files) or "nothing"
+                raise FormatError(f"{path.name} has no array `{'` or `'.join(names)}` but {found}; rename the array.")
+            return {name: stored[name] for name in (*names, "spacing") if name in stored}
+    except (ValueError, NotImplementedError) as error:
+        raise FormatError(f"{path.name} holds no plain arrays ({error}); save its image again.") from error
 
 
 def _volume(array: NDArray, arrays: dict[str, NDArray], name: str) -> Volume:

@@ -59,21 +59,22 @@ def _pages(path: Path, labels: bool = False) -> list[NDArray]:
 
     try:
         with Image.open(path) as file:
-            if file.mode in ("RGB", "RGBA", "LA") and ";16" in str(file.tile[0][3]):
+            if file.mode in ("RGB", "RGBA") and ";16" in str(file.tile[0][3]):
                 return _colour_16_bit(path)
             pages = []
             for n in range(getattr(file, "n_frames", 1) if file.format == "TIFF" else 1):
                 file.seek(n)
                 array = _array(ImageOps.exif_transpose(file), labels)
-                pages.append(array.astype(np.uint16) if file.mode == "I" and file.format == "PNG" else array)
+                wide = file.mode == "I" and file.format == "PNG"  # 16 bit, as Pillow opened them before version 11
+                pages.append(array.astype(np.uint16) if wide else array)
             return pages
     except UnidentifiedImageError as error:
-        raise FormatError(f"{path.name} is no picture that can be read; check its suffix.") from error
+        raise FormatError(f"{path.name} is no kind of picture that can be read; convert it to PNG.") from error
     except Image.DecompressionBombError as error:
         raise FormatError(
             f"{path.name} is too large for one picture; cut the region that you need out of it."
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, TypeError, ValueError) as error:  # what Pillow's readers raise
         raise FormatError(f"{path.name} is damaged or cut short ({error}); copy it again from its source.") from error
 
 
@@ -90,12 +91,16 @@ def _array(page: Any, labels: bool) -> NDArray:
 
 
 def _colour_16_bit(path: Path) -> list[NDArray]:
-    """What Pillow would cut to 8 bit; alpha is the last of two or four channels."""
+    """What Pillow would cut to 8 bit."""
     import SimpleITK
 
-    image = SimpleITK.ReadImage(str(path))
-    array = SimpleITK.GetArrayFromImage(image)
-    array = array[..., 0] if array.shape[-1] == 2 else array[..., :3]
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        raise FormatError(
+            f"{path.name} is damaged or has a 16-bit alpha channel; save it again without one."
+        ) from error
+    array = SimpleITK.GetArrayFromImage(image)[..., :3]
     return list(array) if image.GetDimension() == 3 else [array]
 
 
