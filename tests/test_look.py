@@ -136,3 +136,9 @@ def test_around_is_centred_and_cubic() -> None:
 def test_slices_cover_the_grid_as_on_screen() -> None:
     views = list(slices(GRID, "sagittal"))
     assert len(views) == 40 and views[0].shape == (36, 30, 1) and views[0].codes[:2] == "PI"
+
+
+def test_the_walk_stops_where_the_grey_changes() -> None:
+    two = vs.Volume(np.where(tube(4, 14), 220, np.where(tube(15, 25), 110, 20)).astype(np.uint8)[None], GRID)
+    found = vs.Session(Bright(), two).add(at(20, 18, 9)).mask("1")
+    assert np.array_equal(found, tube(4, 14))

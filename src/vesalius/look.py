@@ -21,6 +21,9 @@ from vesalius.volume import Volume
 LOWEST_DICE = 0.5  # the walk ends where a slice's mask overlaps the carried one less than this
 LARGEST_GROWTH = 2.0  # ... or covers more than this many times its area
 LOWEST_SCORE = 0.4  # ... or the model's own predicted Dice is below this
+GREY_SHARE = 0.5  # ... or its mean grey left the seed's by more than this part of the seed's contrast to what is around
+GREY_LEVELS = 20.0  # ... and by more than so many of the 255 grey levels, where there is little contrast
+RIM = 3  # voxels around a mask that count as what is around it
 PIECES = 8  # components of one slice that are tracked one by one, the largest first
 SMALLEST_PIECE = 0.02  # components below this part of the largest one are not tracked
 
@@ -88,9 +91,9 @@ def propagate(scene: Scene, segment: Segment) -> Iterator[Answer]:
 
     The walk goes both ways from the outermost seeds and closes the gap between neighbouring ones. It carries each
     component of the mask of the slice before as a prompt of its own, and ends where the mask is empty, overlaps the
-    carried one with Dice below `LOWEST_DICE`, exceeds `LARGEST_GROWTH` times its area, or has a predicted Dice below
-    `LOWEST_SCORE`; from a seed inside a box with depth it ends at the box's faces too. What a new prompt does not
-    reach is kept as it was.
+    carried one with Dice below `LOWEST_DICE`, exceeds `LARGEST_GROWTH` times its area, has a predicted Dice below
+    `LOWEST_SCORE`, or has another grey than the seed (`GREY_SHARE`); from a seed inside a box with depth it ends at
+    the box's faces too. What a new prompt does not reach is kept as it was.
     """
     walk = _Walk(scene, segment)
     track = walk.follow(scene.notes.get("track", Track()))
@@ -186,12 +189,15 @@ class _Walk:
     def walk(self, start: int, seed: Kept, step: int, limit: int) -> Iterator[tuple[int, Kept]]:
         """The slices after `start`, up to `limit` included, until the target ends."""
         carried = seed.mask
+        grey, contrast = _grey(self.view(start, Cues()), carried)
         for k in range(start + step, limit + step, step):
             self.scene.progress(f"{self.scene.plane} slice {k}")
             pieces = []
             for cues in _pieces(carried):
-                cut = self.segment(self.view(k, cues))[0]
-                if not _ended(cut, cues.mask[..., 0]):  # type: ignore[index]
+                view = self.view(k, cues)
+                cut = self.segment(view)[0]
+                change = abs(_grey(view, cut.mask)[0] - grey)
+                if not _ended(cut, cues.mask[..., 0]) and change <= max(GREY_SHARE * contrast, GREY_LEVELS):  # type: ignore[index]
                     pieces.append(cut)
             if not pieces:
                 return
@@ -213,6 +219,18 @@ def _pieces(mask: NDArray[np.bool_]) -> Iterator[Cues]:
         if sizes[label - 1] < SMALLEST_PIECE * sizes.max():
             return
         yield mask_cues((labels == label)[..., None])
+
+
+def _grey(view: View, mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """The mean grey inside a mask (i, j), and by how much the rim just outside differs from it."""
+    from scipy import ndimage
+
+    pixels = view.pixels[..., 0].mean(axis=0)
+    rim = ndimage.binary_dilation(mask, iterations=RIM) & ~mask
+    if not mask.any() or not rim.any():
+        return 0.0, 0.0
+    inside = float(pixels[mask].mean())
+    return inside, abs(inside - float(pixels[rim].mean()))
 
 
 def _ended(cut: Cut, carried: NDArray[np.bool_]) -> bool:
