@@ -90,3 +90,19 @@ def test_nothing_to_add_is_refused() -> None:
 def test_an_unknown_plane_is_refused() -> None:
     with pytest.raises(vs.PromptError, match="axial, coronal, sagittal"):
         vs.Session(Balls(), IMAGE, plane="oblique")
+
+
+def test_the_score_of_a_volume_weighs_its_slices_by_their_areas() -> None:
+    class Slices:
+        card = vs.find_card("mobile-sam")
+
+        def run(self, scene: Scene) -> Iterator[vs.Answer]:
+            for k, (size, score) in enumerate([(2, 0.5), (6, 0.9)]):
+                values = np.zeros((1, *IMAGE.grid.shape[:2], 1), np.float32)
+                values[0, :size, 0] = 1
+                grid = IMAGE.grid.crop((0, 0, k), values.shape[1:])
+                yield vs.Answer(vs.Volume(values, grid), (scene.target,), 0.5, score=score)
+
+    talk = vs.Session(Slices(), IMAGE)
+    talk.add(click(3, 3, 3))
+    assert talk.score() == pytest.approx((2 * 0.5 + 6 * 0.9) / 8)

@@ -127,7 +127,10 @@ class Session:
         )
 
     def score(self, target: str = "1") -> float | None:
-        """The predicted Dice of a target's mask, the lowest of its slices; None where the model predicts none."""
+        """The predicted Dice of a target's mask, of a volume the mean of its slices weighted by their areas.
+
+        None where the model predicts none.
+        """
         step = self.steps[self._last(target)]
         return step.candidates[step.chosen].score
 
@@ -155,20 +158,26 @@ class Session:
 
 def _read(answers: Iterable[Answer], grid: Grid, target: str) -> tuple[Candidate, ...]:
     """A model's answer for one target as masks, the best first; each block is read and freed before the next."""
-    scores: list[float | None] = []
+    scores: list[tuple[float, int]] = []
     others: list[Answer] = []
 
     def best() -> Iterable[Answer]:
         for answer in answers:
             if answer.candidate == 0:
-                scores.append(answer.score)
+                if answer.score is not None:
+                    scores.append((answer.score, np.count_nonzero(answer.values.voxels > answer.threshold)))
                 yield answer
             else:
                 others.append(answer)
 
     found = Segmentation.from_answers(best(), grid, LabelSpace.of([target]))
-    known = [score for score in scores if score is not None]
-    masks = [_crop(found.layers[0] > 0, min(known) if known else None)]
+    area = sum(size for _, size in scores)
+    mean = (
+        sum(score * size for score, size in scores) / area
+        if area
+        else min((score for score, _ in scores), default=None)
+    )
+    masks = [_crop(found.layers[0] > 0, mean)]
     for answer in others:
         alone = Answer(answer.values, answer.targets, answer.threshold, score=answer.score)
         other = Segmentation.from_answers([alone], grid, LabelSpace.of([target]))
