@@ -165,7 +165,7 @@ def _read(answers: Iterable[Answer], grid: Grid, target: str) -> tuple[Candidate
         for answer in answers:
             if answer.candidate == 0:
                 if answer.score is not None:
-                    scores.append((answer.score, np.count_nonzero(answer.values.voxels > answer.threshold)))
+                    scores.append((answer.score, int(np.count_nonzero(answer.values.voxels > answer.threshold))))
                 yield answer
             else:
                 others.append(answer)
