@@ -307,7 +307,7 @@ def frame_litemedsam(rgb: np.ndarray, size: int) -> Frame:
 def fit(rgb: np.ndarray, size: int) -> tuple[int, int]:
     """Rows and columns of a picture whose longest side becomes `size`."""
     scale = size / max(rgb.shape[:2])
-    return int(rgb.shape[0] * scale + 0.5), int(rgb.shape[1] * scale + 0.5)
+    return max(int(rgb.shape[0] * scale + 0.5), 1), max(int(rgb.shape[1] * scale + 0.5), 1)
 
 
 def spread(rgb: np.ndarray) -> np.ndarray:
