@@ -7,7 +7,6 @@ import pytest
 from scipy import ndimage
 
 import vesalius as vs
-
 from vesalius.look import Cut, around, propagate, slices
 from vesalius.scene import Scene, View
 

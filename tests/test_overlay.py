@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from phantoms import ORDERS
 from PIL import Image
 
+from phantoms import ORDERS
 from vesalius.errors import FormatError
 from vesalius.grid import Grid, make_grid
 from vesalius.intensity import Window

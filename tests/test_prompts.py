@@ -78,7 +78,7 @@ def test_a_point_of_indices_is_a_voxel_centre() -> None:
 
 @pytest.mark.parametrize("index", [(-0.6, 3, 3), (3, 21.6, 3), (3, 3, 7)])
 def test_a_point_beyond_the_outer_faces_is_refused(index: tuple) -> None:
-    with pytest.raises(vs.PromptError, match="outside the image.*0..25 x 0..21 x 0..6"):
+    with pytest.raises(vs.PromptError, match=r"outside the image.*0\.\.25 x 0\.\.21 x 0\.\.6"):
         check_prompt(vs.Point.from_index(GRID, index), GRID, ALL, "m")
 
 

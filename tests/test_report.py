@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import ball, grids
 
+from phantoms import ball, grids
 from vesalius.answer import Answer
 from vesalius.errors import FormatError
 from vesalius.grid import Grid, make_grid

@@ -28,7 +28,7 @@ def test_a_point_on_the_outer_face_belongs_to_the_last_slice() -> None:
 
 
 def test_a_scribble_is_split_into_its_slices_and_thinned() -> None:
-    line = tuple(world(i / 10, 3, 4) for i in range(100)) + (world(3, 3, 5),)
+    line = (*(world(i / 10, 3, 4) for i in range(100)), world(3, 3, 5))
     cues = cues_by_slice([vs.Scribble(line)], GRID)
     assert list(cues) == [4, 5] and len(cues[4].points) == 5 and len(cues[5].points) == 1
     assert np.allclose(cues[4].points[[0, -1], 0], [0, 9.9])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from phantoms import ORDERS
 from strategies import grids
-
 from vesalius import segmentation as module
 from vesalius.answer import Answer
 from vesalius.errors import GeometryError, PromptError
@@ -95,3 +96,22 @@ def test_an_unknown_structure_names_the_near_ones() -> None:
 def test_layers_that_do_not_fit_the_grid_are_refused() -> None:
     with pytest.raises(GeometryError):
         Segmentation(np.zeros((6, 5, 4), np.uint8), CUBE, LabelSpace(), {})
+
+
+def test_many_classes_need_two_label_volumes_and_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vesalius.segmentation.BLOCK_BYTES", 2**20)
+    grid, names = make_grid((96, 96, 96), np.eye(4)), [f"s{n}" for n in range(50)]
+    coarse = grid.resize((24, 24, 24))
+
+    def blocks() -> Iterator[Answer]:
+        for k in range(0, 24, 4):
+            values = np.random.default_rng(k).random((50, 24, 24, 4), dtype=np.float32)
+            yield Answer(Volume(values, coarse.crop((0, 0, k), (24, 24, 4))), tuple(names), exclusive=True)
+
+    tracemalloc.start()
+    found = Segmentation.from_answers(blocks(), grid, LabelSpace.of(names))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    labels, block = 96**3, 50 * 24 * 24 * 4 * 4
+    assert len(np.unique(found.layers)) == 50
+    assert peak < 2 * labels + 2 * block + 4 * 2**20  # 50 float volumes would be 177 MB

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from phantoms import ORDERS
 from strategies import grids, numbered
-
 from vesalius.errors import GeometryError
 from vesalius.grid import Grid, make_grid
 from vesalius.volume import Volume

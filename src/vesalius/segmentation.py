@@ -64,6 +64,7 @@ class Segmentation:
             if answer.candidate == 0 and answer.present:
                 for start, values in _slabs(answer.values, grid):
                     layers.read(answer, start, values)
+                    del values  # so that the next slab is not made while this one is held
         return layers.segmentation()
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import ball, grids
 
+from phantoms import ball, grids
 from vesalius.grid import Grid
 from vesalius.io import write
 

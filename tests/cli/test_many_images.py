@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from phantoms import ball
 
+from phantoms import ball
 from vesalius.__main__ import main
 from vesalius.grid import Grid
 from vesalius.io import read_segmentation, write

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import ball
 from PIL import Image
 
+from phantoms import ball
 from vesalius import hub
 from vesalius.__main__ import main
 from vesalius.grid import Grid

@@ -13,8 +13,8 @@ import pytest
 import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import grids, numbered
 
+from strategies import grids, numbered
 from vesalius import io
 from vesalius.errors import FormatError
 from vesalius.grid import Grid, make_grid

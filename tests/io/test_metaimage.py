@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK
 from hypothesis import given, settings
-from strategies import grids, numbered
 
+from strategies import grids, numbered
 from vesalius import io
 from vesalius.errors import FormatError
 from vesalius.grid import Grid, make_grid

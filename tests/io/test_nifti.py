@@ -8,8 +8,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from strategies import numbered
 
+from strategies import numbered
 from vesalius import io
 from vesalius.errors import FormatError
 from vesalius.grid import make_grid

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from strategies import numbered
 
+from strategies import numbered
 from vesalius import io
 from vesalius.errors import FormatError
 from vesalius.grid import make_grid
