@@ -6,7 +6,11 @@ neither is a dependency.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+NEGLIGIBLE = 1e-3  # a row of which less is covered is left out, as OpenCV does
 
 
 def resize_bilinear(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -52,15 +56,11 @@ def shrink(picture: np.ndarray, size: int) -> np.ndarray:
     resized = np.zeros((size, *picture.shape[1:]), np.float32)
     for row in range(size):
         start, stop = row * scale, (row + 1) * scale
-        cell = min(scale, len(picture) - start)
-        first, last = int(np.ceil(start)), min(int(np.floor(stop)), len(picture) - 1)
-        first = min(first, last)
-        if first - start > 1e-3:
-            resized[row] += picture[first - 1] * np.float32((first - start) / cell)
-        for index in range(first, last):
-            resized[row] += picture[index] * np.float32(1 / cell)
-        if stop - last > 1e-3:
-            resized[row] += picture[last] * np.float32(min(min(stop - last, 1.0), cell) / cell)
+        extent = min(scale, len(picture) - start)
+        for index in range(math.floor(start), min(math.ceil(stop), len(picture))):
+            covered = min(stop, index + 1) - max(start, index)
+            if covered > NEGLIGIBLE:
+                resized[row] += picture[index] * np.float32(covered / extent)
     return resized
 
 
@@ -71,7 +71,7 @@ def enlarge(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     wide = wide[:, left] * across[0][:, None] + wide[:, right] * across[1][:, None]
     upper, lower = wide[top] >> 4, wide[bottom] >> 4
     total = (down[0][:, None, None] * upper >> 16) + (down[1][:, None, None] * lower >> 16)
-    return (total + 2 >> 2).clip(0, 255).astype(np.uint8)
+    return (total + 2 >> 2).astype(np.uint8)
 
 
 def taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,8 +80,6 @@ def taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     place = np.arange(new)
     first = np.floor(place * (1 / growth)).astype(np.int64)
     part = ((place + 1) - (first + 1) * growth).astype(np.float32)
-    part = np.where(part <= 0, np.float32(0), part - np.floor(part))
-    part = np.where(first >= old - 1, np.float32(0), part)
-    first = first.clip(0, old - 1)
+    part = part.clip(0) % 1
     weights = np.rint(np.stack([np.float32(1) - part, part]) * np.float32(2048)).astype(np.int64)
     return first, (first + 1).clip(max=old - 1), weights
