@@ -21,11 +21,13 @@ from vesalius.volume import Volume
 LOWEST_DICE = 0.5  # the walk ends where a slice's mask overlaps the carried one less than this
 LARGEST_GROWTH = 2.0  # ... or covers more than this many times its area
 LOWEST_SCORE = 0.4  # ... or the model's own predicted Dice is below this
-GREY_SHARE = 0.5  # ... or its mean grey left the seed's by more than this part of the seed's contrast to what is around
-GREY_LEVELS = 20.0  # ... and by more than so many of the 255 grey levels, where there is little contrast
+MEAN_SHARE = 0.5  # ... or its mean grey left the seed's by more than this part of the seed's contrast to what is around
+PIXEL_SHARE = 0.75  # a pixel is carried on if its grey is no further than this part of that contrast from the seed's
+GREY_LEVELS = 25.0  # both tolerances are at least so many of the 255 grey levels, for seeds of little contrast
 RIM = 3  # voxels around a mask that count as what is around it
 PIECES = 8  # components of one slice that are tracked one by one, the largest first
 SMALLEST_PIECE = 0.02  # components below this part of the largest one are not tracked
+SMALLEST_REST = 0.1  # a component of which less than this part still looks like the seed has ended
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +94,8 @@ def propagate(scene: Scene, segment: Segment) -> Iterator[Answer]:
     The walk goes both ways from the outermost seeds and closes the gap between neighbouring ones. It carries each
     component of the mask of the slice before as a prompt of its own, and ends where the mask is empty, overlaps the
     carried one with Dice below `LOWEST_DICE`, exceeds `LARGEST_GROWTH` times its area, has a predicted Dice below
-    `LOWEST_SCORE`, or has another grey than the seed (`GREY_SHARE`); from a seed inside a box with depth it ends at
-    the box's faces too. What a new prompt does not reach is kept as it was.
+    `LOWEST_SCORE`, or has another mean grey than the seed (`MEAN_SHARE`); from a seed inside a box with depth it ends
+    at the box's faces too. What a new prompt does not reach is kept as it was.
     """
     walk = _Walk(scene, segment)
     track = walk.follow(scene.notes.get("track", Track()))
@@ -189,15 +191,14 @@ class _Walk:
     def walk(self, start: int, seed: Kept, step: int, limit: int) -> Iterator[tuple[int, Kept]]:
         """The slices after `start`, up to `limit` included, until the target ends."""
         carried = seed.mask
-        grey, contrast = _grey(self.view(start, Cues()), carried)
+        tone = _tone(self.view(start, Cues()), carried)
         for k in range(start + step, limit + step, step):
             self.scene.progress(f"{self.scene.plane} slice {k}")
+            view = self.view(k, Cues())
             pieces = []
-            for cues in _pieces(carried):
-                view = self.view(k, cues)
-                cut = self.segment(view)[0]
-                change = abs(_grey(view, cut.mask)[0] - grey)
-                if not _ended(cut, cues.mask[..., 0]) and change <= max(GREY_SHARE * contrast, GREY_LEVELS):  # type: ignore[index]
+            for cues in _pieces(carried, tone.alike(view)):
+                cut = self.segment(replace(view, cues=cues))[0]
+                if not _ended(cut, cues.mask[..., 0]) and tone.holds(view, cut.mask):  # type: ignore[index]
                     pieces.append(cut)
             if not pieces:
                 return
@@ -205,32 +206,61 @@ class _Walk:
             yield k, _keep(Cut(np.where(carried, 1, -1).astype(np.float32), min(cut.score for cut in pieces)))
 
 
+@dataclass(frozen=True)
+class _Tone:
+    """How a seed looks: its mean grey, and by how much the rim just outside differs from it."""
+
+    grey: float
+    contrast: float
+
+    def alike(self, view: View) -> NDArray[np.bool_]:
+        """The pixels (i, j), lightly smoothed, that may be of the target by their grey."""
+        from scipy import ndimage
+
+        smooth = ndimage.gaussian_filter(_greys(view), 1)
+        return np.abs(smooth - self.grey) <= max(PIXEL_SHARE * self.contrast, GREY_LEVELS)
+
+    def holds(self, view: View, mask: NDArray[np.bool_]) -> bool:
+        """Whether a mask still has the seed's mean grey."""
+        change = abs(float(_greys(view)[mask].mean()) - self.grey) if mask.any() else 0.0
+        return change <= max(MEAN_SHARE * self.contrast, GREY_LEVELS)
+
+
+def _tone(view: View, mask: NDArray[np.bool_]) -> _Tone:
+    from scipy import ndimage
+
+    rim = ndimage.binary_dilation(mask, iterations=RIM) & ~mask
+    if not mask.any() or not rim.any():
+        return _Tone(0.0, 512.0)  # nothing to compare with: everything looks alike
+    greys = _greys(view)
+    inside = float(greys[mask].mean())
+    return _Tone(inside, abs(inside - float(greys[rim].mean())))
+
+
+def _greys(view: View) -> NDArray[np.float64]:
+    return view.pixels[..., 0].mean(axis=0)
+
+
 def _keep(cut: Cut) -> Kept:
     return Kept(np.packbits(cut.mask), cut.logits.shape, cut.score, cut.feedback)
 
 
-def _pieces(mask: NDArray[np.bool_]) -> Iterator[Cues]:
-    """The components of a mask (i, j), the largest first, each as the box around it and itself as a mask."""
+def _pieces(mask: NDArray[np.bool_], alike: NDArray[np.bool_]) -> Iterator[Cues]:
+    """The components of a mask (i, j), the largest first, each as the box around it and itself as a mask.
+
+    Of each only what is `alike` is carried on, holes filled: what has become something else is no longer pointed at.
+    """
     from scipy import ndimage
 
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     for label in np.argsort(-sizes, kind="stable")[:PIECES] + 1:
-        if sizes[label - 1] < SMALLEST_PIECE * sizes.max():
+        size = sizes[label - 1]
+        if size < SMALLEST_PIECE * sizes.max():
             return
-        yield mask_cues((labels == label)[..., None])
-
-
-def _grey(view: View, mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The mean grey inside a mask (i, j), and by how much the rim just outside differs from it."""
-    from scipy import ndimage
-
-    pixels = view.pixels[..., 0].mean(axis=0)
-    rim = ndimage.binary_dilation(mask, iterations=RIM) & ~mask
-    if not mask.any() or not rim.any():
-        return 0.0, 0.0
-    inside = float(pixels[mask].mean())
-    return inside, abs(inside - float(pixels[rim].mean()))
+        piece = ndimage.binary_fill_holes((labels == label) & alike)
+        if piece.sum() >= max(1, SMALLEST_REST * size):
+            yield mask_cues(piece[..., None])
 
 
 def _ended(cut: Cut, carried: NDArray[np.bool_]) -> bool:
