@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import vesalius as vs
-from vesalius.hub import random_model
+from vesalius.hub import random_model, set_precision
 
 
 def main() -> None:
@@ -31,6 +31,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     peer = vs.load("mobile-sam", args.weights) if args.weights else random_model(vs.find_card("mobile-sam"), tiny=False)
+    set_precision(peer, "cpu", "auto")
     models = {"vesalius-s": vs.load("vesalius-s"), "mobile-sam": peer}
     first: dict[str, list[float]] = {name: [] for name in models}
     following: dict[str, list[float]] = {name: [] for name in models}

@@ -118,19 +118,20 @@ class _Layers:
 
 
 def _slabs(values: Volume, grid: Grid) -> Iterable[tuple[NDArray[np.int64], NDArray]]:
-    """Values on `grid`, slab by slab of the part that they cover; -inf where the block does not reach."""
+    """Values on `grid`, slab by slab of the part that they cover; -inf (of a mask: False) where they do not reach."""
     faces = [(-0.5, n - 0.5) for n in values.grid.shape]
     reach = grid.index(values.grid.world(list(product(*faces))))
     start = np.clip(np.ceil(reach.min(axis=0) - 1e-6), 0, grid.shape).astype(int)
     stop = np.clip(np.floor(reach.max(axis=0) + 1e-6) + 1, 0, grid.shape).astype(int)
     if (stop <= start).any():
         return
-    if not np.issubdtype(values.voxels.dtype, np.floating):
+    if values.voxels.dtype.kind not in "bf":
         values = Volume(values.voxels.astype(np.float32), values.grid)
+    nowhere = 0 if values.voxels.dtype.kind == "b" else -np.inf
     _, rows, columns = stop - start
     thickness = max(1, BLOCK_BYTES // (4 * len(values.voxels) * int(rows) * int(columns)))
     for first in range(start[0], stop[0], thickness):
         last = min(first + thickness, stop[0])
         corner = np.array([first, start[1], start[2]])
         block = grid.crop(corner, (int(last - first), int(rows), int(columns)))
-        yield corner, values.to(block, fill=-np.inf).voxels
+        yield corner, values.to(block, fill=nowhere).voxels

@@ -44,7 +44,7 @@ class Candidate:
 
     def answer(self, grid: Grid, target: str) -> Answer:
         """The mask as an answer on a crop of the image's grid."""
-        mask = np.unpackbits(self.bits, count=int(np.prod(self.shape))).reshape(1, *self.shape).astype(bool)
+        mask = np.unpackbits(self.bits, count=int(np.prod(self.shape))).reshape(1, *self.shape).view(bool)
         return Answer(Volume(mask, grid.crop(self.start, self.shape)), (target,), 0.5, score=self.score)
 
 
@@ -177,15 +177,15 @@ def _read(answers: Iterable[Answer], grid: Grid, target: str) -> tuple[Candidate
         if area
         else min((score for score, _ in scores), default=None)
     )
-    masks = [_crop(found.layers[0] > 0, mean)]
+    masks = [_crop(found.layers[0], mean)]
     for answer in others:
         alone = Answer(answer.values, answer.targets, answer.threshold, score=answer.score)
         other = Segmentation.from_answers([alone], grid, LabelSpace.of([target]))
-        masks.append(_crop(other.layers[0] > 0, answer.score))
+        masks.append(_crop(other.layers[0], answer.score))
     return tuple(masks)
 
 
-def _crop(mask: NDArray[np.bool_], score: float | None) -> Candidate:
+def _crop(mask: NDArray, score: float | None) -> Candidate:
     spans = []
     for axis in range(3):
         filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))

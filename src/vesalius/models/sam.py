@@ -177,7 +177,8 @@ class Sam(nn.Module):
         pixels = frame.pixels.to(next(self.parameters()).device)
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             embedding = self.encode(pixels)
-        return embedding.float(), replace(frame, pixels=frame.pixels[..., :0, :0])
+        kept = embedding.to(torch.bfloat16 if self.precision == "bf16" else torch.float32)  # half the memory
+        return kept, replace(frame, pixels=frame.pixels[..., :0, :0])
 
     def cuts(self, embedding: Tensor, frame: Frame, cues: Cues) -> list[Cut]:
         """The masks of one prompt set, the best first."""
@@ -201,7 +202,8 @@ class Sam(nn.Module):
             torch.tensor(boxes.reshape(-1, 4), dtype=torch.float32, device=device) if len(boxes) else None,
         )
         ambiguous = len(points) == 1 and not len(boxes) and mask is None
-        low, iou = self.decode(embedding, places, signs, None if mask is None else mask.to(device), ambiguous)
+        mask = None if mask is None else mask.to(device)
+        low, iou = self.decode(embedding.float(), places, signs, mask, ambiguous)
         iou = iou[0].clamp(0, 1)
         return RESTORE[self.preprocess](low, frame)[0], iou if self.predicts_dice else 2 * iou / (1 + iou), low[0]
 
