@@ -57,7 +57,8 @@ def main() -> None:
                     for target, scores in enumerate(score_picture(model, rgb, targets)):
                         for prompt, dice in zip(PROMPTS, scores, strict=True):
                             rows.append((dataset.name, case.id, number, target, prompt, name, round(dice, 4)))
-        print_means(dataset.name, [row for row in rows if row[0] == dataset.name])
+        if cases:
+            print_means(dataset.name, [row for row in rows if row[0] == dataset.name])
     with args.out.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("dataset", "case", "picture", "target", "prompt", "model", "dice"))

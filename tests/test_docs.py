@@ -105,14 +105,14 @@ def test_every_example_runs(path: Path, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_are_part_of_an_example(page: Path) -> None:
     examples = ["\n" + example.read_text() for example in EXAMPLES]
-    for _, language, block in FENCE.findall(page.read_text()):
+    for _, language, block in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             assert any("\n" + block in example for example in examples), block
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", FENCE.sub("", page.read_text())):
+    for target in re.findall(r"\]\(([^)#\s]+)", FENCE.sub("", page.read_text(encoding="utf-8"))):
         if not re.match(r"\w+:", target):
             assert (page.parent / target).exists(), target
 

@@ -47,7 +47,7 @@ def room(file: Path) -> str:
 
 def imports(file: Path) -> Iterator[str]:
     """The modules that a file imports, wherever in it, but not for type checking only."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []

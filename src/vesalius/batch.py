@@ -71,7 +71,7 @@ def is_done(case: Case, asked: str) -> bool:
     if not case.mask.exists() or not case.report.exists():
         return False
     try:
-        return json.loads(case.report.read_text()).get("request") == request_id(case, asked)
+        return json.loads(case.report.read_text(encoding="utf-8")).get("request") == request_id(case, asked)
     except ValueError:  # cut short by a full disk or a dead machine
         return False
 
@@ -92,7 +92,7 @@ def run_cases(
             failed[case.name] = str(error)
         except Exception as error:
             failed[case.name] = f"{type(error).__name__}, which is a bug of vesalius; where it happened is in {log}."
-            with log.open("a") as lines:
+            with log.open("a", encoding="utf-8") as lines:
                 lines.write(
                     f"{case.name}: {type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}\n"
                 )

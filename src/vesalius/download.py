@@ -130,7 +130,7 @@ def hash_file(file: Path) -> str:
 def read_record(file: Path) -> dict[str, Any]:
     """What is written beside a file of the cache."""
     beside = file.with_name(file.name + ".json")
-    return json.loads(beside.read_text()) if beside.is_file() else {}
+    return json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
 
 
 def write_record(file: Path, record: dict[str, Any]) -> None:

@@ -143,7 +143,7 @@ def find_class(entry: str) -> Any:
 def read_card(folder: Path) -> Card:
     """The card of a folder made by `save`, whose weights are those that it describes."""
     try:
-        card = Card.from_json(json.loads((folder / "card.json").read_text()))
+        card = Card.from_json(json.loads((folder / "card.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise CardError(f"{folder} holds no card.json; name a folder made by vesalius.save.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -302,7 +302,7 @@ def fastest_precision(model: Any, device: str) -> tuple[str, str]:
     measurements = cache_folder() / "precision.json"
     key = f"{card_of(model).name} {model.size} on {processor()}, torch {torch.__version__}"
     try:
-        known = json.loads(measurements.read_text())
+        known = json.loads(measurements.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     if key not in known:
@@ -343,7 +343,7 @@ def measure_precisions(model: Any) -> tuple[float, float]:
 def processor() -> str:
     """The name of this machine's processor, as far as it tells."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

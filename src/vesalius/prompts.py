@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vesalius.errors import PromptError
+from vesalius.errors import GeometryError, PromptError
 from vesalius.grid import Grid, make_grid
 from vesalius.volume import Volume
 
@@ -179,7 +179,7 @@ def from_json(record: dict) -> Prompt:
         raise PromptError(f"Unknown prompt kind {record.get('kind')!r}; use one of {', '.join(KINDS)}.")
     try:
         return kind(**{n: _unpacked(v) if isinstance(v, dict) else v for n, v in fields.items()})
-    except (TypeError, KeyError, ValueError, zlib.error) as error:
+    except TypeError as error:
         raise PromptError(f"The {record['kind']} prompt does not fit its schema: {error}.") from None
 
 
@@ -196,12 +196,16 @@ def _packed(volume: Volume) -> dict[str, object]:
 
 
 def _unpacked(record: dict) -> Volume:
-    shape, raw = tuple(record["shape"]), zlib.decompress(base64.b64decode(record["zlib"]))
-    if record["dtype"] == "bool":
-        voxels = np.unpackbits(np.frombuffer(raw, np.uint8), count=int(np.prod(shape))).astype(bool)
-    else:
-        voxels = np.frombuffer(raw, record["dtype"]).copy()
-    return Volume(voxels.reshape(shape), make_grid(shape[1:], record["affine"], record.get("calibrated", True)))
+    try:
+        shape, raw = tuple(record["shape"]), zlib.decompress(base64.b64decode(record["zlib"]))
+        if record["dtype"] == "bool":
+            voxels = np.unpackbits(np.frombuffer(raw, np.uint8), count=int(np.prod(shape))).astype(bool)
+        else:
+            voxels = np.frombuffer(raw, record["dtype"]).copy()
+        grid = make_grid(shape[1:], record["affine"], record.get("calibrated", True))
+        return Volume(voxels.reshape(shape), grid)
+    except (GeometryError, KeyError, TypeError, ValueError, zlib.error) as error:
+        raise PromptError(f"its voxels cannot be unpacked ({error}).") from None
 
 
 def _tuples(value: object) -> object:

@@ -132,6 +132,6 @@ def _targets(session: Session) -> dict[str, dict[str, object]]:
 def _cpu() -> str:
     """The processor's name, which Python itself does not know on Linux."""
     listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()

@@ -21,7 +21,7 @@ def open_collection(folder: Path) -> list[Dataset]:
 
 def read_dataset(description: Path) -> Dataset:
     """The set described by one `dataset.json`."""
-    facts = json.loads(description.read_text())
+    facts = json.loads(description.read_text(encoding="utf-8"))
     images = _files_by_case(description.parent / "images")
     labels = _files_by_case(description.parent / "labels")
     missing = [case for case in facts["split"] if case not in images or case not in labels]

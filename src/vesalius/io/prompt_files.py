@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.resources import files
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vesalius.errors import FormatError, GeometryError, PromptError
+from vesalius.errors import FormatError, PromptError
 from vesalius.grid import Grid
 from vesalius.io import read
 from vesalius.io.challenge_prompts import challenge_to_records
@@ -232,10 +231,7 @@ def _volume(value: object, folder: Path) -> Volume:
     """A volume from another file, or from within this one."""
     if isinstance(value, str):
         return read(folder / value)
-    try:
-        packed = from_json({"kind": "mask", "mask": value})
-    except (GeometryError, KeyError, TypeError, ValueError, zlib.error) as error:
-        raise PromptError(f"its voxels cannot be unpacked ({error}).") from None
+    packed = from_json({"kind": "mask", "mask": value})
     if not isinstance(packed, MaskHint) or not isinstance(packed.mask, Volume):
         raise PromptError(f"{value!r} is neither a file nor voxels.")
     return packed.mask

@@ -76,7 +76,7 @@ def main(args: Args) -> None:
     model.load_state_dict(model.convert(start))
     model.to(device).eval()  # the batch norms are folded: their statistics stay as they are
     if (out / "args.json").exists():
-        args = Args(**json.loads((out / "args.json").read_text()))
+        args = Args(**json.loads((out / "args.json").read_text(encoding="utf-8")))
     elif args.steps == 0:
         args = dataclasses.replace(args, steps=affordable_steps(model, tasks, args))
     (out / "args.json").write_text(json.dumps(dataclasses.asdict(args), indent=1))
@@ -90,7 +90,7 @@ def main(args: Args) -> None:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         done = saved["step"]
-        log_lines = (out / "log.jsonl").read_text().splitlines(keepends=True)
+        log_lines = (out / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
         (out / "log.jsonl").write_text("".join(log_lines[:done]))
     for step in range(done, args.steps):
         started = time.monotonic()
@@ -98,7 +98,7 @@ def main(args: Args) -> None:
             group["lr"] = group["peak"] * rate(step, args)
         losses = train_step(model, optimiser, tasks, step, args)
         record = {"step": step, **losses, "seconds": round(time.monotonic() - started, 2)}
-        with (out / "log.jsonl").open("a") as log:
+        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
         if step % 10 == 0:
             print(" ".join(f"{name} {value:.4g}" for name, value in record.items()), flush=True)
