@@ -21,22 +21,29 @@ from vesalius.report import make_report, timed, write_report
 from vesalius.session import Model, Session
 
 
+Index = tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class Task:
     """One target of the demonstration, what is said of it in voxel indices, and its name in the reference."""
 
     target: str
-    points: tuple[tuple[int, int, int], ...]
-    box: tuple[tuple[int, int, int], tuple[int, int, int]] | None = None
+    points: tuple[Index, ...] = ()
+    boxes: tuple[tuple[Index, Index], ...] = ()
     reference: str = ""
 
 
 CT_TASKS = (
-    Task("right lung", ((90, 60, 20),), reference="right lung"),
-    Task("left lung", ((40, 60, 20),), reference="left lung"),
-    Task("thoracic spine", ((64, 30, 20),), ((52, 18, 12), (76, 44, 27)), reference="thoracic vertebral column"),
+    Task("right lung", points=((90, 60, 20),), reference="right lung"),
+    Task("left lung", points=((40, 60, 20), (45, 85, 20)), reference="left lung"),
+    Task(
+        "thoracic spine",  # a box with depth, which ends the walk above and below, and the first and last vertebra
+        boxes=(((52, 28, 12), (72, 52, 27)), ((54, 29, 12), (71, 51, 12)), ((53, 34, 27), (71, 55, 27))),
+        reference="thoracic vertebral column",
+    ),
 )
-CELL_TASKS = (Task("cell", ((427, 375, 0),)),)
+CELL_TASKS = (Task("cell", points=((427, 375, 0),)),)
 
 
 def run_demo(folder: Path) -> list[dict[str, object]]:
@@ -62,9 +69,9 @@ def _segment(model: Model, image: Path, tasks: tuple[Task, ...], output: Path) -
     said: list[tuple[str, Prompt]] = []
     seconds: dict[str, float] = {}
     for task in tasks:
-        prompts: list[Prompt] = [Point.from_index(session.image.grid, index) for index in task.points]
-        if task.box:
-            prompts.append(Box.from_index(session.image.grid, *task.box))
+        grid = session.image.grid
+        prompts: list[Prompt] = [Point.from_index(grid, index) for index in task.points]
+        prompts += [Box.from_index(grid, *corners) for corners in task.boxes]
         with timed(seconds, f"add {task.target}"):
             session.add(*prompts, target=task.target)
         said += [(task.target, prompt) for prompt in prompts]
@@ -76,7 +83,7 @@ def _segment(model: Model, image: Path, tasks: tuple[Task, ...], output: Path) -
     return [
         {
             "target": task.target,
-            "prompts": len(task.points) + bool(task.box),
+            "prompts": len(task.points) + len(task.boxes),
             "seconds": seconds[f"add {task.target}"],
             "predicted_dice": session.score(task.target),
         }
