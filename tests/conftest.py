@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin stall on a busy machine
+
 
 def shared_folder() -> Path | None:
     """The folder of recordings and labelled images, or None on a machine that has none."""

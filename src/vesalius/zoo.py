@@ -47,7 +47,12 @@ VESALIUS_S = Card(
     dimensions=2,
     orientation="LPS",
     preprocessing=SAM_PREPROCESSING.format(size=256),
-    weights=Weights(urls=("package:weights/vesalius-s.safetensors",), file="vesalius-s.safetensors"),
+    weights=Weights(
+        urls=("package:weights/vesalius-s.safetensors",),
+        file="vesalius-s.safetensors",
+        sha256="bd7e209d26cd939721305536160a0420ff66119d31347a42cc67ce99ae2216da",
+        bytes=19_688_640,
+    ),
     licence=Licence(
         code="Apache-2.0",
         weights="Apache-2.0",
