@@ -20,7 +20,6 @@ from vesalius.prompts import Box, Point, Prompt
 from vesalius.report import make_report, timed, write_report
 from vesalius.session import Model, Session
 
-
 Index = tuple[int, int, int]
 
 
