@@ -17,6 +17,7 @@ from inputs import make_volume
 from players import CARDS
 from recording import Recording
 
+import vesalius as vs
 from vesalius.hub import fit_weights, random_model
 from vesalius.zoo import find_card
 
@@ -29,6 +30,38 @@ def test_official_outputs_are_reproduced(name: str, shared: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"there are no recordings of {name}")
     assert run.main([str(folder)]) == 0
+
+
+@pytest.mark.parametrize("name", ["sam_vit_b", "medsam_vit_b", "mobilesam_vit_t", "litemedsam"])
+def test_a_session_gives_the_official_masks(name: str, shared: Path) -> None:
+    """What users call, from prompts on the picture's grid to the mask on it, and not only the network."""
+    recording = Recording(shared / "parity" / name, "a")
+    model = random_model(find_card(CARDS[name]), tiny=False)
+    weights = {key: torch.from_numpy(array) for key, array in recording.weights().items()}
+    fit_weights(model, weights, Path("keys.txt"))
+    inputs = recording.inputs()
+    picture = np.atleast_3d(inputs["image"])
+    grid = vs.make_grid((picture.shape[1], picture.shape[0], 1), np.diag([-1, -1, 1, 1]), calibrated=False)
+    session = vs.Session(model, vs.Volume(picture.transpose(2, 1, 0)[..., None], grid))
+    golden = np.load(shared / "parity" / name / "golden_a.npz")
+    played = 0
+    for tag in sorted({key.partition(".")[0] for key in inputs if "." in key}):
+        if f"{tag}.mask_input" in inputs or f"{tag}.boxes" in inputs:
+            continue  # the decoder's own logits and batches have no counterpart among the prompts
+        points, signs = inputs.get(f"{tag}.point_coords", ()), inputs.get(f"{tag}.point_labels", ())
+        said = [vs.Point.from_index(grid, (*at, 0), bool(sign)) for at, sign in zip(points, signs, strict=True)]
+        if f"{tag}.box" in inputs:
+            x0, y0, x1, y1 = inputs[f"{tag}.box"]
+            said.append(vs.Box.from_index(grid, (x0, y0, 0), (x1, y1, 0)))
+        session.add(*said, target=tag)
+        shape = tuple(golden[f"out.{tag}.mask.shape"])
+        official = np.unpackbits(golden[f"out.{tag}.mask"])[: np.prod(shape)].reshape(-1, *shape[-2:]).astype(bool)
+        ours = [session.choose(n, tag).mask(tag)[..., 0].T for n in range(len(session.steps[-1].candidates))]
+        assert len(ours) == len(official)
+        for mask in official:
+            assert min((mask != own).mean() for own in ours) <= 5e-4
+        played += 1
+    assert played >= 2
 
 
 @pytest.fixture(scope="module")

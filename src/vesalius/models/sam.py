@@ -160,7 +160,8 @@ class Sam(nn.Module):
     def forward(self, view: View) -> Tensor:
         """Mask logits (M, i, j, 1) on the view's grid, differentiable."""
         frame = self.frame(view)
-        restored, _, _ = self.answer(self.encode(frame.pixels), frame, view.cues)
+        pixels = frame.pixels.to(next(self.parameters()).device)
+        restored, _, _ = self.answer(self.encode(pixels), frame, view.cues)
         return restored.transpose(1, 2)[..., None]
 
     def frame(self, view: View) -> Frame:
