@@ -266,14 +266,16 @@ def report(rows: list[Row]) -> None:
 
 
 def print_table(title: str, rows: list[Row], value: str) -> None:
-    print(f"\n{title}\n\n| data set | " + " | ".join(PROMPTS) + " |")
-    print("|---|" + "---|" * len(PROMPTS))
+    print(f"\n{title}\n\n| data set | targets | " + " | ".join(PROMPTS) + " |")
+    print("|---|---|" + "---|" * len(PROMPTS))
     for name in dict.fromkeys(row.dataset for row in rows):
-        print_line(name, cells([row for row in rows if row.dataset == name], value))
+        of_set = [row for row in rows if row.dataset == name]
+        targets = {(row.case, row.picture, row.target) for row in of_set}
+        print_line(name, cells(of_set, value), str(len(targets)))
 
 
-def print_line(name: str, texts: list[str]) -> None:
-    print(f"| {name} | " + " | ".join(texts) + " |")
+def print_line(name: str, texts: list[str], targets: str = "") -> None:
+    print(f"| {name} | {targets} | " + " | ".join(texts) + " |")
 
 
 def cells(rows: list[Row], value: str) -> list[str]:

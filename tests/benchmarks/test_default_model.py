@@ -157,12 +157,13 @@ def test_the_report_keeps_thin_sets_apart_and_counts_where_ours_is_better(
     ]
     benchmark.report(rows)
     printed = capsys.readouterr().out
-    assert "| mean over sets | 0.750 (0.600) |" in printed
-    assert "| ours - theirs | +0.150 |" in printed
-    assert "| sets where ours is better | 1 of 2 |" in printed
-    assert "| error of the predicted Dice | 0.150 (0.200) |" in printed
+    assert "| a | 3 | 0.900 (0.500) |" in printed
+    assert "| mean over sets |  | 0.750 (0.600) |" in printed
+    assert "| ours - theirs |  | +0.150 |" in printed
+    assert "| sets where ours is better |  | 1 of 2 |" in printed
+    assert "| error of the predicted Dice |  | 0.150 (0.200) |" in printed
     assert "ours: the predicted Dice is wrong by 0.150" in printed and "loses 0.030" in printed
-    assert "| rop_ridge | 0.250 (0.250) |" in printed.partition("clDice")[2]
+    assert "| rop_ridge | 1 | 0.250 (0.250) |" in printed.partition("clDice")[2]
 
 
 def test_a_run_writes_every_answer_of_both_models(
@@ -198,7 +199,7 @@ def test_a_run_writes_every_answer_of_both_models(
     scores = [[row[name] for name in ("dice", "cldice", "predicted", "oracle")] for row in rows]
     assert scores[:12] == scores[12:24]  # both are the same model here, and so get the same loose boxes
     assert all(float(row["oracle"]) >= float(row["dice"]) for row in rows)
-    assert "| sets where ours is better | 0 of 1 |" in capsys.readouterr().out
+    assert "| sets where ours is better |  | 0 of 1 |" in capsys.readouterr().out
 
 
 def tiny_model() -> vs.Model:
