@@ -32,6 +32,14 @@ def test_a_scribble_is_split_into_its_slices_and_thinned() -> None:
     cues = cues_by_slice([vs.Scribble(line)], GRID)
     assert list(cues) == [4, 5] and len(cues[4].points) == 5 and len(cues[5].points) == 1
     assert np.allclose(cues[4].points[[0, -1], 0], [0, 9.9])
+    ((stroke, positive),) = cues[4].strokes
+    assert positive and len(stroke) == 100 and np.allclose(stroke[0], [0, 3, 0])
+
+
+def test_strokes_of_both_signs_stay_in_order() -> None:
+    lines = [vs.Scribble((world(1, at, 4), world(8, at, 4)), positive=at > 5) for at in (3, 9)]
+    strokes = cues_by_slice(lines, GRID)[4].strokes
+    assert [(positive, stroke[0, 1]) for stroke, positive in strokes] == [(False, 3), (True, 9)]
 
 
 def test_a_box_sits_in_its_middle_slice_and_knows_its_depth() -> None:

@@ -25,7 +25,8 @@ class Cues:
     """Prompts in the indices (i, j, k) of one view; integer = voxel centre.
 
     `points` (N, 3) with `positive` (N,), `boxes` (M, 2, 3) as lowest and highest corner, `mask` (i, j, k) bool to
-    start from, `feedback` whatever the model kept of its last look at this view.
+    start from, `feedback` whatever the model kept of its last look at this view. `strokes` are drawn lines (N, 3), each
+    positive or not; a few points along them are among `points` too, for models that know only clicks.
     """
 
     points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
@@ -33,6 +34,7 @@ class Cues:
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2, 3)))
     mask: NDArray[np.bool_] | None = None
     feedback: Any = None
+    strokes: tuple[tuple[NDArray[np.float64], bool], ...] = ()
 
     @property
     def seeds(self) -> bool:
@@ -141,6 +143,7 @@ def join_cues(parts: list[Cues]) -> Cues:
         np.concatenate([part.boxes for part in parts]),
         np.logical_or.reduce(masks) if masks else None,
         next((part.feedback for part in parts if part.feedback is not None), None),
+        tuple(stroke for part in parts for stroke in part.strokes),
     )
 
 
@@ -162,9 +165,9 @@ def _slice_cues(prompt: Prompt, grid: Grid) -> Iterable[tuple[int, Cues]]:
         case Scribble(points=line, positive=positive):
             index = grid.index(line)
             for k in np.unique(np.rint(index[:, 2])):
-                part = index[np.rint(index[:, 2]) == k] - (0, 0, k)
-                part = part[np.unique(np.linspace(0, len(part) - 1, POINTS_OF_A_SCRIBBLE).round().astype(int))]
-                yield int(k), Cues(part, np.full(len(part), positive))
+                stroke = index[np.rint(index[:, 2]) == k] - (0, 0, k)
+                part = stroke[np.unique(np.linspace(0, len(stroke) - 1, POINTS_OF_A_SCRIBBLE).round().astype(int))]
+                yield int(k), Cues(part, np.full(len(part), positive), strokes=((stroke, positive),))
         case Box():
             _positive_only(prompt.positive, "box")
             index = grid.index(prompt.corners())

@@ -38,11 +38,19 @@ class TinyVit(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.pyramid(pixels)[-1]
+
+    def pyramid(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The finer features on the way, and the embedding: at stride 16, those of 2 (half of the first width), 4 and
+        8 pixels (the first two widths), then 16."""
         # Tokens are then views of the image, and CPU convolutions are faster.
-        image = self.patch_embed["seq"](pixels.contiguous(memory_format=torch.channels_last))
+        first, act, second = self.patch_embed.get_submodule("seq").children()
+        fine = act(first(pixels.contiguous(memory_format=torch.channels_last)))
+        image, inner = second(fine), []
         for stage in self.layers:
-            image = stage(image)
-        return self.neck(image)
+            image, before = stage(image)
+            inner.append(before)
+        return fine, inner[0], inner[1], self.neck(image)
 
 
 class Stage(nn.Module):
@@ -57,9 +65,10 @@ class Stage(nn.Module):
             self.blocks = nn.Sequential(*(Block(width, heads, WINDOWS[index]) for _ in range(depth)))
         self.downsample = Merge(width, widths[index + 1], (2, 2, 1)[index]) if index < 3 else None
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The image for the next stage, and the one before the passage."""
         image = self.blocks(image)
-        return image if self.downsample is None else self.downsample(image)
+        return (image if self.downsample is None else self.downsample(image)), image
 
 
 class ConvNorm(nn.Module):

@@ -75,7 +75,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        batch = max(len(query), len(key))
+        batch = max(query.shape[0], key.shape[0])
         q, k, v = (
             part.unflatten(-1, (HEADS, -1)).transpose(1, 2).expand(batch, -1, -1, -1)
             for part in (self.q_proj(query), self.k_proj(key), self.v_proj(value))

@@ -1,0 +1,337 @@
+"""vesalius-s: the small promptable model inside the package, SAM's two-way decoder with a path for detail and drawing.
+
+Three things differ from MobileSAM (Zhang et al. 2023, Apache-2.0), whose weights it starts from. Masks have half the
+resolution of the input instead of a quarter, with features of the encoder's early layers added on the way up (as in
+HQ-SAM, Ke et al. 2023, and SAM 2). Clicks, strokes, boxes and the mask before are also drawn as maps at that resolution
+(as in RITM, Sofiiuk et al. 2022, and ScribblePrompt, Wong et al. 2024). The predicted quality is the Dice, and looks at
+the mask that it judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+
+from vesalius.answer import Answer
+from vesalius.errors import PromptError
+from vesalius.layers.norm import LayerNorm2d
+from vesalius.layers.prompt_tokens import (
+    CORNER,
+    NEGATIVE,
+    OPPOSITE,
+    POSITIVE,
+    WIDTH,
+    Mlp,
+    PromptEncoder,
+    tokenize,
+)
+from vesalius.layers.resampling import resize_bilinear
+from vesalius.layers.tiny_vit import TinyVit
+from vesalius.layers.two_way import TwoWayTransformer
+from vesalius.look import Cut, propagate, together
+from vesalius.scene import Cues, Scene, View
+
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
+MASK_LOGIT = 8.0  # a mask that a user gave enters the decoder as logits of this size
+CLICK_PX = 2.5  # standard deviation of a click drawn as a map, in pixels of the input
+STROKE_CELLS = 2  # width of a drawn stroke, in cells of the maps (two pixels of the input each)
+FINE, MIDDLE, COARSE = 16, 32, 64  # channels of the detail path at 2, 4 and 8 pixels
+
+WIDTHS = {"tiny_vit": (64, 128, 160, 320), "tiny_vit_nano": (8, 16, 20, 24)}
+DEPTHS = {"tiny_vit": (2, 2, 6, 2), "tiny_vit_nano": (1, 1, 1, 1)}
+HEADS = {"tiny_vit": (2, 4, 5, 10), "tiny_vit_nano": (1, 2, 2, 2)}
+
+Features = tuple[Tensor, ...]  # 16, 32 and 64 channels at 2, 4 and 8 pixels, 256 at 16
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How a picture was brought to the network's square: from the top left corner, the rest is padding."""
+
+    size: int  # of the square
+    resized: tuple[int, int]  # rows and columns that the picture covers
+    original: tuple[int, int]  # rows and columns of the picture
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Network pixels for one pixel of the picture: x, y."""
+        return np.array([self.resized[1] / self.original[1], self.resized[0] / self.original[0]])
+
+
+class VesaliusS(nn.Module):
+    """Clicks, boxes, strokes and masks to masks; `options` are `encoder` and `size` (pixels that it looks at)."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        encoder = str(options["encoder"])
+        self.size = int(options["size"])
+        self.precision = "fp32"
+        self.image_encoder = TinyVit(WIDTHS[encoder], DEPTHS[encoder], HEADS[encoder], stride=16)
+        self.skips = Skips(WIDTHS[encoder])
+        self.prompt_encoder = PromptEncoder()
+        self.drawing = Drawing()
+        self.mask_decoder = MaskDecoder()
+
+    def run(self, scene: Scene) -> Iterator[Answer]:
+        """The answer for one target: the slices that were spoken of, and those that the walk reaches from them."""
+        return propagate(scene, lambda view: self.segment(view, scene.memo))
+
+    @torch.inference_mode()
+    def segment(self, view: View, memo: Callable[..., Any]) -> list[Cut]:
+        """The masks of one slice, the best first: three for a single click, otherwise one; several boxes are united."""
+        *parts, frame = memo(view.grid, lambda: self.look(view))
+        features = tuple(parts)
+        if len(view.cues.boxes) > 1:
+            each = (replace(view.cues, boxes=box[None]) for box in view.cues.boxes)
+            return [together(self.cuts(features, frame, cues)[0] for cues in each)]
+        return self.cuts(features, frame, view.cues)
+
+    def forward(self, view: View) -> Tensor:
+        """Mask logits (M, i, j, 1) on the view's grid, differentiable."""
+        pixels, frame = self.frame(view)
+        restored, _, _ = self.answer(self.encode(pixels), frame, view.cues)
+        return restored.transpose(1, 2)[..., None]
+
+    def look(self, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor, Frame]:
+        """The features of a view, in the fastest precision, and how its picture was framed."""
+        pixels, frame = self.frame(view)
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            features = self.encode(pixels)
+        kept = torch.bfloat16 if self.precision == "bf16" else torch.float32  # half the memory
+        fine, middle, coarse, embedding = (part.to(kept) for part in features)
+        return fine, middle, coarse, embedding, frame
+
+    def frame(self, view: View) -> tuple[Tensor, Frame]:
+        """The picture of a view (1 or 3 channels, one voxel thick), normalised and padded: (1, 3, size, size)."""
+        channels = len(view.pixels)
+        if channels not in (1, 3):
+            raise PromptError(f"This model looks at grey or RGB images; yours has {channels} channels: choose one.")
+        rgb = np.broadcast_to(view.pixels[..., 0].transpose(2, 1, 0), (*view.grid.shape[1::-1], 3))
+        scale = self.size / max(rgb.shape[:2])
+        height, width = (max(int(side * scale + 0.5), 1) for side in rgb.shape[:2])
+        resized = (resize_bilinear(np.ascontiguousarray(rgb), height, width) - MEAN) / STD
+        pixels = torch.from_numpy(resized).float().permute(2, 0, 1)[None]
+        pixels = F.pad(pixels, (0, self.size - width, 0, self.size - height))
+        frame = Frame(self.size, (height, width), (rgb.shape[0], rgb.shape[1]))
+        return pixels.to(next(self.parameters()).device), frame
+
+    def cuts(self, features: Features, frame: Frame, cues: Cues) -> list[Cut]:
+        """The masks of one prompt set, the best first."""
+        restored, dice, low = (tensor.float().cpu().numpy() for tensor in self.answer(features, frame, cues))
+        order = np.argsort(-dice, kind="stable")
+        return [Cut(restored[n].T, float(dice[n]), low[n]) for n in order]
+
+    def answer(self, features: Features, frame: Frame, cues: Cues) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits on the picture (M, H, W), predicted Dice (M,), and the decoder's own logits (M, S / 2, S / 2)."""
+        device = features[0].device
+        points = (cues.points[:, :2] + 0.5) * frame.scale - 0.5
+        # Corners are the centres of the outermost pixels: of the picture, then of the network's input.
+        boxes = (cues.boxes[:, :, :2] + [[0], [1]]) * frame.scale - [[0], [1]]
+        places, signs = tokenize(
+            torch.tensor(points[None], dtype=torch.float32, device=device),
+            torch.tensor(cues.positive[None], dtype=torch.int64, device=device),
+            torch.tensor(boxes.reshape(-1, 4), dtype=torch.float32, device=device) if len(boxes) else None,
+        )
+        mask, drawn = mask_logits(cues, frame), draw_strokes(cues, frame)
+        ambiguous = len(points) == 1 and not len(boxes) and mask is None
+        features = tuple(part.float() for part in features)
+        mask = None if mask is None else mask.to(device)
+        low, dice = self.decode(features, places, signs, mask, None if drawn is None else drawn.to(device))
+        chosen = slice(1, 4) if ambiguous else slice(0, 1)
+        return restore(low[:, chosen], frame)[0], dice[0, chosen].clamp(0, 1), low[0, chosen]
+
+    def encode(self, pixels: Tensor) -> Features:
+        """What the decoder needs of normalised pictures `(B, 3, S, S)`."""
+        fine, middle, coarse, embedding = self.image_encoder.pyramid(pixels)
+        return *self.skips(fine, middle, coarse), embedding
+
+    def decode(
+        self, features: Features, points: Tensor, signs: Tensor, mask: Tensor | None, drawn: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Four masks `(B, 4, S / 2, S / 2)` as logits, the single one and three candidates, and their Dice `(B, 4)`.
+
+        `points` are `(B, N, 2)` xy in pixels of the network's input (integer = pixel centre) and `signs` `(B, N)` say
+        what they are: 1 and 0 positive and negative, 2 and 3 the corners of a box, -1 padding. `mask` holds earlier
+        logits `(B, 1, S / 2, S / 2)`, `drawn` positive and negative strokes `(B, 2, S / 2, S / 2)` in [0, 1]. Features
+        of batch 1 serve all prompt sets.
+        """
+        fine, middle, coarse, embedding = features
+        height, width = embedding.shape[2:]
+        extent = 16 * torch.tensor([width, height], device=points.device)
+        tokens = self.prompt_encoder.tokens((points + 0.5) / extent, signs)
+        maps = draw_prompts(points, signs, mask, drawn, (8 * height, 8 * width))
+        drawn_fine, drawn_middle, drawn_embedding = self.drawing(maps)
+        quarter = None if mask is None else F.avg_pool2d(mask, 2)
+        image = embedding + self.prompt_encoder.mask(quarter) + drawn_embedding
+        positions = self.prompt_encoder.pe_layer.dense(height, width)
+        return self.mask_decoder(image, positions, tokens, (fine + drawn_fine, middle, drawn_middle, coarse))
+
+    def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our own file has our own names."""
+        return dict(state)
+
+
+class Skips(nn.Module):
+    """Early features of the encoder at 2, 4 and 8 pixels, in the widths of the decoder's way up."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(widths[0] // 2, FINE, 1)
+        self.middle = nn.Conv2d(widths[0], MIDDLE, 1)
+        self.coarse = nn.Conv2d(widths[1], COARSE, 1)
+        for layer in (self.middle, self.coarse):  # at first the decoder is what MobileSAM's was
+            _clear(layer)
+
+    def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.fine(fine), self.middle(middle), self.coarse(coarse)
+
+
+class Drawing(nn.Module):
+    """Prompts drawn as maps `(B, 4, S / 2, S / 2)` become features at 2, 4 and 16 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(4, FINE, 3, padding=1)
+        self.middle = nn.Conv2d(FINE, MIDDLE, 3, 2, padding=1)
+        self.coarse = nn.Conv2d(MIDDLE, COARSE, 3, 2, padding=1)
+        self.norm = LayerNorm2d(COARSE)
+        self.embedding = nn.Conv2d(COARSE, WIDTH, 3, 2, padding=1)
+        _clear(self.embedding)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        fine = F.gelu(self.fine(maps))
+        middle = F.gelu(self.middle(fine))
+        coarse = F.gelu(self.norm(self.coarse(middle)))
+        return fine, middle, self.embedding(coarse)
+
+
+class MaskDecoder(nn.Module):
+    """SAM's mask decoder, whose masks are then drawn again at twice the resolution; tensor names as in SAM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transformer = TwoWayTransformer(WIDTH, 2048)
+        self.iou_token = nn.Embedding(1, WIDTH)
+        self.mask_tokens = nn.Embedding(4, WIDTH)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(WIDTH, COARSE, 2, 2),
+            LayerNorm2d(COARSE),
+            nn.GELU(),
+            nn.ConvTranspose2d(COARSE, MIDDLE, 2, 2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(MIDDLE) for _ in range(4))
+        self.iou_prediction_head = Mlp(4)
+        self.middle = nn.Sequential(
+            nn.Conv2d(2 * MIDDLE, MIDDLE, 3, padding=1), nn.GELU(), nn.Conv2d(MIDDLE, MIDDLE, 3, padding=1)
+        )
+        self.up = nn.ConvTranspose2d(MIDDLE, FINE, 2, 2)
+        self.norm = LayerNorm2d(FINE)
+        self.fine = nn.Sequential(nn.Conv2d(FINE, FINE, 3, padding=1), nn.GELU(), nn.Conv2d(FINE, FINE, 3, padding=1))
+        self.fine_mlps = nn.ModuleList(Mlp(FINE) for _ in range(4))
+        self.judge = nn.Sequential(nn.Linear(2 * WIDTH + MIDDLE + 3, WIDTH), nn.GELU(), nn.Linear(WIDTH, 1))
+        for layer in (*(mlp.get_submodule("layers.2") for mlp in self.fine_mlps), self.judge[2]):
+            _clear(layer)
+
+    def forward(
+        self, image: Tensor, positions: Tensor, prompts: Tensor, details: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Four masks `(B, 4, 8h, 8w)` and their predicted Dice `(B, 4)` from `(1 | B, 256, h, w)` and the details."""
+        fine, middle, drawn, coarse = details
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(prompts.shape[0], -1, -1), prompts], dim=1)
+        tokens, keys = self.transformer(image, positions, tokens)
+        first, norm, act, second, _ = self.output_upscaling
+        quarter = keys.transpose(1, 2).unflatten(2, image.shape[2:])
+        quarter = act(norm(first(quarter)) + coarse)
+        quarter = act(second(quarter) + middle)
+        kernels = [mlp(tokens[:, i + 1]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
+        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(kernels, dim=1), quarter)
+        quarter = quarter + self.middle(torch.cat([quarter, drawn.expand(quarter.shape[0], -1, -1, -1)], dim=1))
+        half = F.gelu(self.norm(self.up(quarter) + fine))
+        half = half + self.fine(half)
+        kernels = [mlp(tokens[:, i + 1]) for i, mlp in enumerate(self.fine_mlps)]
+        details_of = torch.einsum("bmc,bchw->bmhw", torch.stack(kernels, dim=1), half)
+        masks = F.interpolate(masks, scale_factor=2, mode="bilinear", align_corners=False) + details_of
+        return masks, self.quality(masks, tokens, quarter)
+
+    def quality(self, masks: Tensor, tokens: Tensor, image: Tensor) -> Tensor:
+        """The Dice expected of each mask: SAM's guess, corrected by a look at the mask and what is inside it."""
+        probability = F.avg_pool2d(masks.detach(), 2).sigmoid().flatten(2)
+        inside = (probability > 0.5).float()
+        area, mass = inside.sum(2), probability.sum(2)
+        expected = 2 * (probability * inside).sum(2) / (area + mass).clamp(min=1)
+        texture = torch.einsum("bmn,bcn->bmc", probability, image.detach().flatten(2)) / mass.clamp(min=1)[..., None]
+        shape = torch.stack([expected, area.add(1).log() / 8, mass.add(1).log() / 8], dim=2)
+        seen = torch.cat([tokens[:, :1].expand(-1, 4, -1), tokens[:, 1:5], texture, shape], dim=2)
+        return self.iou_prediction_head(tokens[:, 0]) + self.judge(seen)[..., 0]
+
+
+def _clear(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+def draw_prompts(
+    points: Tensor, signs: Tensor, mask: Tensor | None, drawn: Tensor | None, shape: tuple[int, int]
+) -> Tensor:
+    """Maps `(B, 4, h, w)` at half the input's resolution: the mask before, what is in, what is out, the box."""
+    down = 2.0 * torch.arange(shape[0], device=points.device)[:, None] + 0.5
+    across = 2.0 * torch.arange(shape[1], device=points.device) + 0.5
+    x, y = points[..., 0, None, None], points[..., 1, None, None]
+    spots = torch.exp(-((across - x) ** 2 + (down - y) ** 2) / (2 * CLICK_PX**2))
+    spots = torch.cat([spots.new_zeros(points.shape[0], 1, *shape), spots], dim=1)  # for when there is no point
+    signs = F.pad(signs, (1, 0), value=-1)[..., None, None]
+    inner, outer = ((spots * (signs == sign)).amax(1) for sign in (POSITIVE, NEGATIVE))
+    points = F.pad(points, (0, 0, 1, 0))[..., None, None]
+    low, high = ((points * (signs == sign)[:, :, None]).sum(1) for sign in (CORNER, OPPOSITE))
+    boxed = (signs == CORNER).any(1)
+    box = (across >= low[:, 0] - 1) & (across <= high[:, 0] + 1) & (down >= low[:, 1] - 1) & (down <= high[:, 1] + 1)
+    before = torch.zeros_like(inner) if mask is None else (mask[:, 0] / 4).tanh()
+    if drawn is not None:
+        inner, outer = torch.maximum(inner, drawn[:, 0]), torch.maximum(outer, drawn[:, 1])
+    return torch.stack([before, inner, outer, (box & boxed).float()], dim=1)
+
+
+def mask_logits(cues: Cues, frame: Frame) -> Tensor | None:
+    """What the decoder starts from (1, 1, S / 2, S / 2): its own last logits, or a mask given or carried."""
+    if cues.feedback is not None:
+        return torch.tensor(cues.feedback)[None, None]
+    if cues.mask is None:
+        return None
+    mask = torch.tensor(cues.mask[..., 0].T[None, None], dtype=torch.float32)
+    height, width = frame.resized
+    inside = F.interpolate(mask, frame.resized, mode="bilinear", antialias=True)
+    inside = F.pad(inside, (0, frame.size - width, 0, frame.size - height))
+    return MASK_LOGIT * (2 * F.avg_pool2d(inside, 2) - 1)
+
+
+def draw_strokes(cues: Cues, frame: Frame) -> Tensor | None:
+    """Positive and negative strokes as maps (1, 2, S / 2, S / 2), or None where nothing was drawn."""
+    if not cues.strokes:
+        return None
+    maps = []
+    for sign in (True, False):
+        picture = Image.new("1", (frame.size // 2, frame.size // 2))
+        pen = ImageDraw.Draw(picture)
+        for stroke, positive in cues.strokes:
+            if positive == sign:
+                line = ((stroke[:, :2] + 0.5) * frame.scale - 0.5) / 2
+                pen.line([tuple(point) for point in np.repeat(line, 1 + (len(line) == 1), axis=0)], 1, STROKE_CELLS)
+        maps.append(torch.from_numpy(np.array(picture)))
+    return torch.stack(maps)[None].float()
+
+
+def restore(logits: Tensor, frame: Frame) -> Tensor:
+    """Mask logits `(B, M, S / 2, S / 2)` on the picture's own pixels: enlarged, cut, resized."""
+    square = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
+    height, width = frame.resized
+    return F.interpolate(square[..., :height, :width], frame.original, mode="bilinear", align_corners=False)

@@ -1,0 +1,130 @@
+"""vesalius-s on a tiny random network: where it starts from, what it draws, and that drawn prompts reach the mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vesalius.layers.prompt_tokens import tokenize
+from vesalius.models import vesalius_s
+from vesalius.models.sam import Sam
+from vesalius.models.vesalius_s import Frame, VesaliusS, draw_prompts, draw_strokes, mask_logits, restore
+from vesalius.scene import Cues
+
+OPTIONS = {"encoder": "tiny_vit_nano", "size": 64}
+NOTHING = torch.empty(1, 0, 2), torch.empty(1, 0, dtype=torch.long)
+
+
+@pytest.fixture(scope="module")
+def model() -> VesaliusS:
+    torch.manual_seed(0)
+    return VesaliusS(OPTIONS).eval()
+
+
+@torch.inference_mode()
+def test_it_starts_as_the_mobile_sam_that_it_is_given(model: VesaliusS) -> None:
+    torch.manual_seed(1)
+    start = Sam({**OPTIONS, "preprocess": "sam"}).eval()
+    fresh = VesaliusS(OPTIONS).eval()
+    missing, unexpected = fresh.load_state_dict(start.state_dict(), strict=False)
+    assert not unexpected and {name.split(".")[0] for name in missing} == {"skips", "drawing", "mask_decoder"}
+    pixels = torch.randn(1, 3, 64, 64)
+    places, signs = tokenize(torch.tensor([[[30.0, 20.0]]]), torch.tensor([[1]]), torch.tensor([[8.0, 9, 50, 40]]))
+    low, quality = start.decode_all(start.encode(pixels), places, signs, None)
+    masks, dice = fresh.decode(fresh.encode(pixels), places, signs, None, None)
+    twice = torch.nn.functional.interpolate(low, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(masks, twice)
+    torch.testing.assert_close(dice, quality)
+
+
+def test_prompts_are_drawn_where_they_are() -> None:
+    places, signs = tokenize(
+        torch.tensor([[[20.5, 10.5], [50.5, 40.5]]]), torch.tensor([[1, 0]]), torch.tensor([[8.0, 9, 31, 24]])
+    )
+    before, inner, outer, box = draw_prompts(places, signs, None, None, (32, 32))[0]
+    assert inner[5, 10] == 1 and inner.argmax() == 5 * 32 + 10 and inner[20, 25] < 1e-3
+    assert outer.argmax() == 20 * 32 + 25
+    assert not before.any()
+    rows, columns = torch.nonzero(box, as_tuple=True)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 12, 4, 15)
+
+
+def test_without_prompts_the_maps_are_empty() -> None:
+    assert not draw_prompts(*NOTHING, None, None, (32, 32)).any()
+
+
+def test_strokes_and_the_mask_before_are_drawn() -> None:
+    drawn = torch.zeros(1, 2, 32, 32)
+    drawn[0, 0, 3], drawn[0, 1, 9] = 1, 1
+    mask = torch.full((1, 1, 32, 32), -20.0)
+    mask[..., :5] = 20
+    before, inner, outer, _ = draw_prompts(*NOTHING, mask, drawn, (32, 32))[0]
+    assert (inner[3] == 1).all() and inner.sum() == 32 and (outer[9] == 1).all()
+    assert before[0, 4] > 0.99 and before[0, 5] < -0.99
+
+
+def test_a_drawn_line_lands_on_its_pixels() -> None:
+    frame = Frame(64, (64, 32), (128, 64))
+    line = np.array([[4.0, 20.0, 0.0], [60.0, 20.0, 0.0]])
+    maps = draw_strokes(Cues(strokes=((line, True),)), frame)
+    assert maps is not None and maps.shape == (1, 2, 32, 32) and not maps[0, 1].any()
+    rows, columns = torch.nonzero(maps[0, 0], as_tuple=True)
+    assert abs(rows.float().mean() - 5) < 0.7 and columns.min() <= 1 and 14 <= columns.max() <= 16
+    assert draw_strokes(Cues(), frame) is None
+
+
+def test_a_mask_comes_back_where_it_was() -> None:
+    frame = Frame(64, (48, 64), (30, 40))
+    mask = np.zeros((40, 30, 1), dtype=bool)
+    mask[5:20, 8:25] = True
+    logits = mask_logits(Cues(mask=mask), frame)
+    assert logits is not None
+    np.testing.assert_array_equal(restore(logits, frame)[0, 0].numpy().T > 0, mask[..., 0])
+
+
+@torch.inference_mode()
+def test_every_kind_of_prompt_changes_the_answer(model: VesaliusS) -> None:
+    for layer in (model.mask_decoder.fine_mlps[0].layers[2], model.drawing.embedding):
+        torch.nn.init.normal_(layer.weight, std=0.3)  # they start from nothing
+    features, frame = model.encode(torch.randn(1, 3, 64, 64)), Frame(64, (64, 64), (64, 64))
+    line = np.array([[10.0, 10, 0], [50, 10, 0]])
+    mask = np.zeros((64, 64, 1), dtype=bool)
+    mask[:30] = True
+    said = {
+        "nothing": Cues(),
+        "point": Cues(points=np.array([[30.0, 30, 0]]), positive=np.array([True])),
+        "negative": Cues(points=np.array([[30.0, 30, 0]]), positive=np.array([False])),
+        "box": Cues(boxes=np.array([[[10.0, 10, 0], [40, 40, 0]]])),
+        "stroke": Cues(strokes=((line, True),)),
+        "negative stroke": Cues(strokes=((line, False),)),
+        "mask": Cues(mask=mask),
+    }
+    answers = {kind: model.answer(features, frame, cues)[0][0] for kind, cues in said.items()}
+    kinds = list(answers)
+    for one in range(len(kinds)):
+        for other in range(one):
+            assert (answers[kinds[one]] - answers[kinds[other]]).abs().max() > 1e-4, (kinds[one], kinds[other])
+
+
+@torch.inference_mode()
+def test_one_embedding_serves_many_prompts(model: VesaliusS) -> None:
+    features = model.encode(torch.randn(1, 3, 64, 64))
+    places = torch.tensor([[[12.0, 40]], [[40.0, 12]], [[5.0, 5]]])
+    signs = torch.tensor([[1], [0], [1]])
+    masks, dice = model.decode(features, places, signs, None, None)
+    for row in range(3):
+        alone, judged = model.decode(features, places[row : row + 1], signs[row : row + 1], None, None)
+        torch.testing.assert_close(masks[row : row + 1], alone, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(dice[row : row + 1], judged, rtol=1e-4, atol=1e-4)
+
+
+def test_a_box_reaches_the_outer_edges_of_its_pixels(model: VesaliusS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of 16 pixels is enlarged four times: its pixels 2 to 5 are 8 to 23 of the network's input."""
+    seen = []
+    monkeypatch.setattr(vesalius_s, "tokenize", lambda *said: (seen.append(said), tokenize(*said))[1])
+    frame = Frame(64, (64, 64), (16, 16))
+    cues = Cues(np.array([[3.0, 3, 0]]), np.array([True]), np.array([[[2.0, 2, 0], [5, 5, 0]]]))
+    model.answer(model.encode(torch.zeros(1, 3, 64, 64)), frame, cues)
+    points, _, boxes = seen[0]
+    assert boxes.tolist() == [[8, 8, 23, 23]] and points.tolist() == [[[13.5, 13.5]]]
