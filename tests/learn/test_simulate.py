@@ -102,3 +102,31 @@ def test_a_mask_hint_of_one_pixel_is_never_empty() -> None:
     region = np.zeros((32, 32), bool)
     region[3, 4] = True
     assert all(simulate.mask_hint(region, np.random.default_rng(seed)).any() for seed in range(20))
+
+
+def test_a_stroke_is_a_line_inside_its_region() -> None:
+    region = disc(30, 34, 18)
+    strokes = [simulate.stroke(region, np.random.default_rng(seed)) for seed in range(60)]
+    areas = np.array([stroke.sum() for stroke in strokes])
+    assert all((stroke & ~region).sum() == 0 for stroke in strokes)
+    assert np.mean(areas > 10) > 0.9 and areas.max() < 0.4 * region.sum()
+    border = [simulate.depth(region)[stroke].max() < 12 for stroke in strokes if stroke.any()]
+    assert 0.1 < np.mean(border) < 0.7  # some go along the border, others through the middle
+
+
+def test_a_ring_is_around_and_not_inside() -> None:
+    region = disc(30, 30, 12)
+    for seed in range(10):
+        ring = simulate.ring(region, np.random.default_rng(seed))
+        assert ring.any() and not (ring & disc(30, 30, 13)).any() and not (ring & ~disc(30, 30, 30)).any()
+    assert simulate.ring(np.ones((8, 8), bool), np.random.default_rng(0)).sum() == 0
+
+
+def test_a_lasso_holds_its_region_and_little_more() -> None:
+    region = disc(26, 36, 14) | disc(44, 30, 5)
+    sizes = []
+    for seed in range(20):
+        lasso = simulate.lasso(region, np.random.default_rng(seed))
+        assert not (region & ~lasso).any()
+        sizes.append(lasso.sum() / region.sum())
+    assert 1 <= min(sizes) < 1.15 and 1.3 < max(sizes) < 2.5

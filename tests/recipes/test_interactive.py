@@ -6,13 +6,16 @@ import dataclasses
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from vesalius.errors import CardError
 from vesalius.models.sam import Sam
+from vesalius.models.vesalius_s import VesaliusS
 from vesalius.recipes import interactive
 from vesalius.recipes.interactive import Args
 
@@ -36,6 +39,12 @@ def args(tmp_path_factory: pytest.TempPathFactory) -> Args:
         facts |= {"annotated": ["disc"], "licence": "CC0-1.0", "source": "made here"}
         facts |= {"split": {"0": "train", "1": "train", "2": "train", "3": "val"}}
         (folder / "data" / name / "dataset.json").write_text(json.dumps(facts))
+    maps = folder / "data" / interactive.LABEL_MAPS
+    (maps / "labels").mkdir(parents=True)
+    head = np.zeros((24, 26, 28), np.uint8)
+    head[4:20, 4:22, 4:24], head[8:14, 8:14, 8:14] = 1, 2
+    nibabel.save(nibabel.Nifti1Image(head, np.eye(4)), maps / "labels" / "0.nii.gz")
+    (maps / "dataset.json").write_text(json.dumps({"name": maps.name, "dimension": 3, "split": {"0": "train"}}))
     (folder / "data" / "manifest.json").write_text("{}")
     torch.manual_seed(0)
     start = Sam({"encoder": ENCODER, "size": 64, "preprocess": "sam"})
@@ -50,6 +59,9 @@ def args(tmp_path_factory: pytest.TempPathFactory) -> Args:
         steps=4,
         warmup=1,
         save_every=2,
+        superpixels=2,
+        painted=0.3,
+        unlabelled=0.3,
     )
 
 
@@ -84,11 +96,20 @@ def test_a_run_that_was_stopped_ends_at_the_same_weights(
     assert steps == [[0, 1, 2, 3]] * 2
 
 
-def test_the_weights_written_are_half_precision_under_the_same_names(args: Args, tmp_path: Path) -> None:
-    interactive.main(dataclasses.replace(args, out=str(tmp_path), steps=1))
-    written, start = load_file(tmp_path / "weights.safetensors"), load_file(args.start)
-    assert written.keys() == start.keys()
+def test_the_weights_written_are_half_precision_and_start_the_next_run(args: Args, tmp_path: Path) -> None:
+    interactive.main(dataclasses.replace(args, out=str(tmp_path / "one"), steps=1))
+    written, start = load_file(tmp_path / "one" / "weights.safetensors"), load_file(args.start)
+    assert written.keys() > start.keys()
     assert {tensor.dtype for tensor in written.values()} == {torch.float16, torch.int64}
+    model = VesaliusS({"encoder": ENCODER, "size": 64})
+    assert len(interactive.start_from(model, Path(args.start))) == len(written) - len(start)
+    assert not interactive.start_from(model, tmp_path / "one" / "weights.safetensors")
+
+
+def test_weights_of_another_network_are_refused(args: Args, tmp_path: Path) -> None:
+    save_file({"image_encoder.other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(CardError, match="another model"):
+        interactive.start_from(VesaliusS({"encoder": ENCODER, "size": 64}), tmp_path / "other.safetensors")
 
 
 def test_the_number_of_steps_is_found_and_kept(args: Args, tmp_path: Path) -> None:
@@ -98,39 +119,56 @@ def test_the_number_of_steps_is_found_and_kept(args: Args, tmp_path: Path) -> No
 
 
 def test_only_the_train_split_is_seen_and_the_demo_is_left_out(args: Args) -> None:
-    assert [len(of_set) for of_set in interactive.read_tasks(args)] == [3]
+    shelf = interactive.read_shelf(args)
+    assert [len(of_set) for of_set in shelf.labelled] == [3]
+    assert len(shelf.unlabelled) == 2 and len(shelf.painted) > 3
+
+
+def test_a_modality_can_be_left_out(args: Args) -> None:
+    assert interactive.read_shelf(dataclasses.replace(args, without="MR,US")).labelled == []
+
+
+@pytest.mark.parametrize(("painted", "unlabelled"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])
+def test_every_picture_drawn_has_three_visible_targets(args: Args, painted: float, unlabelled: float) -> None:
+    args = dataclasses.replace(args, painted=painted, unlabelled=unlabelled, batch=6)
+    batch = interactive.draw_batch(interactive.read_shelf(args), np.random.default_rng(0), args, torch.device("cpu"))
+    assert batch.pixels.shape == (6, 3, 64, 64) and batch.targets.shape == (3, 6, 1, 64, 64)
+    assert (batch.targets > 0.25).flatten(2).sum(2).min() >= 6
+    assert (batch.targets * (1 - batch.inside)).max() == 0
+    assert batch.pixels.flatten(1).std(1).min() > 0.01
 
 
 def test_the_loss_falls_on_one_batch(args: Args) -> None:
     torch.manual_seed(0)
-    args = dataclasses.replace(args, encoder_rate=1e-3, decoder_rate=1e-3)
-    model = Sam({"encoder": ENCODER, "size": 64, "preprocess": "sam"}).eval()
-    optimiser = interactive.build_optimiser(model, args)
+    args = dataclasses.replace(args, encoder_rate=1e-3, decoder_rate=1e-3, painted=0, unlabelled=0)
+    model = VesaliusS({"encoder": ENCODER, "size": 64}).eval()
+    optimiser = interactive.build_optimiser(model, set(), args)
     for group in optimiser.param_groups:
         group["lr"] = group["peak"]
-    tasks = interactive.read_tasks(args)
-    losses = [interactive.train_step(model, optimiser, tasks, 7, args) for _ in range(12)]
+    shelf = interactive.read_shelf(args)
+    losses = [interactive.train_step(model, optimiser, shelf, 7, args) for _ in range(14)]
     assert losses[-1]["click"] < 0.9 * losses[0]["click"]
     assert losses[-1]["box"] < 0.9 * losses[0]["box"]
 
 
-def test_every_first_prompt_points_at_its_region(args: Args) -> None:
-    regions = np.zeros((2, 64, 64), bool)
-    regions[0, 10:30, 20:50] = regions[1, 40:60, 5:25] = True
+def test_every_first_prompt_points_at_its_region() -> None:
+    targets = np.zeros((2, 64, 64), np.float32)
+    targets[0, 10:30, 20:50] = targets[1, 40:60, 5:25] = 1
     seen = set()
-    for prompt in ("click", "box", "scribble", "hint"):
-        for seed in range(12):
-            rng = np.random.default_rng(seed)
-            points, signs, boxes, mask = interactive.first_prompt(prompt, regions, args, rng)
-            seen.add((prompt, bool(points[0]), boxes is not None, mask is not None))
-            for region, of_row, signs_of_row in zip(regions, points, signs, strict=True):
-                assert all(region[y, x] for x, y in of_row)
-                assert signs_of_row == [1] * len(of_row)
-            if boxes is not None:
-                assert (boxes[:, :2] < boxes[:, 2:]).all()
-            if mask is not None:
-                assert mask.shape == (2, 1, 16, 16)
-                assert mask[0, 0, 5, 9] > 0 > mask[0, 0, 14, 2]
+    for prompt in interactive.PROMPTS:
+        for seed in range(16):
+            said = interactive.first_prompt(prompt, targets, np.random.default_rng(seed))
+            seen.add((prompt, bool(said.points[0]), said.boxes is not None, said.mask is not None))
+            for region, points, signs in zip(targets > 0, said.points, said.signs, strict=True):
+                assert all(region[int(y), int(x)] == sign for (x, y), sign in zip(points, signs, strict=True))
+            if said.boxes is not None:
+                assert (said.boxes[:, :2] < said.boxes[:, 2:]).all()
+            if said.mask is not None:
+                assert said.mask.shape == (2, 1, 32, 32)
+                assert said.mask[0, 0, 10, 18] > 0 > said.mask[0, 0, 28, 4]
+            if said.drawn is not None:
+                assert said.drawn[0, 0, 5:15, 10:25].sum() == said.drawn[0, 0].sum() > 0
+                assert not said.drawn[0, 1, 5:15, 10:25].any()
     assert seen == {
         ("click", True, False, False),
         ("box", False, True, False),
@@ -138,4 +176,18 @@ def test_every_first_prompt_points_at_its_region(args: Args) -> None:
         ("hint", True, False, True),
         ("hint", False, True, True),
         ("hint", False, False, True),
+        ("lasso", False, True, True),
     }
+
+
+def test_a_correction_goes_where_the_answer_is_wrong() -> None:
+    region, answer = np.zeros((2, 1, 32, 32), bool)
+    region[0, 8:20, 8:20], answer[0, 8:20, 14:30] = True, True
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        said = interactive.Said([[]], [[]])
+        interactive.correct(said, region, answer, strokes=False, rng=rng)
+        ((x, y),), (sign,) = said.points[0:1][0], said.signs[0]
+        assert sign == 0 and 40 <= x < 60 and 16 <= y < 40
+        interactive.correct(said, region, answer, strokes=True, rng=rng)
+        assert said.drawn is not None and not said.drawn[0, 0].any() and said.drawn[0, 1, 8:20, 20:30].any()

@@ -72,22 +72,73 @@ def scribble(region: np.ndarray, count: int, rng: np.random.Generator) -> list[t
     return points or [centre(region)]
 
 
-def correction(region: np.ndarray, predicted: np.ndarray) -> tuple[tuple[int, int], int] | None:
-    """The next click: the centre of the largest error component, positive where the mask misses it, negative where it
-    spills. None where the two agree."""
+def stroke(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A drawn line as (H, W) bool: through the middle of a region, straight across it, or along inside its border."""
+    height, width = region.shape
+    style = rng.random()
+    if style < 0.3:
+        depths = depth(region)
+        wanted = rng.uniform(0.15, 0.6) * depths.max()
+        along = region & (np.abs(depths - wanted) <= 1)
+        ys, xs = np.nonzero(along)
+        if len(ys):
+            at, reach = rng.integers(len(ys)), rng.uniform(0.3, 1.2) * np.sqrt(region.sum())
+            rows, columns = np.ogrid[:height, :width]
+            return along & ((rows - ys[at]) ** 2 + (columns - xs[at]) ** 2 <= reach**2)
+    if style < 0.65:
+        return region & _draw(scribble(region, int(rng.integers(2, 7)), rng), (height, width), rng)
+    ys, xs = np.nonzero(region)
+    ends = rng.integers(len(ys), size=2)
+    return region & _draw([(int(xs[end]), int(ys[end])) for end in ends], (height, width), rng)
+
+
+def _draw(line: list[tuple[int, int]], shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("1", shape[::-1])
+    ImageDraw.Draw(picture).line(line if len(line) > 1 else line * 2, 1, int(rng.integers(1, 5)))
+    return np.array(picture)
+
+
+def ring(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where a person says "not this": the pixels around a region, (H, W) bool; all that is outside if it is narrow."""
     from scipy import ndimage
 
-    missed = region & ~predicted
-    spilled = predicted & ~region
-    largest, size, sign = missed, 0, POSITIVE
-    for error, kind in ((missed, POSITIVE), (spilled, NEGATIVE)):
+    away = ndimage.distance_transform_edt(~region)
+    around = (away > 2) & (away < 4 + rng.uniform(0.1, 0.6) * np.sqrt(region.sum()))
+    return around if around.any() else ~region
+
+
+def largest_error(region: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """The largest error component, (H, W) bool, and the sign of a click into it: positive where the mask misses it,
+    negative where it spills. None where the two agree."""
+    from scipy import ndimage
+
+    largest, size, sign = region, 0, POSITIVE
+    for error, kind in ((region & ~predicted, POSITIVE), (predicted & ~region, NEGATIVE)):
         numbered, count = ndimage.label(error)
         if count == 0:
             continue
         areas = np.bincount(numbered.ravel())[1:]
         if areas.max() > size:
             largest, size, sign = numbered == areas.argmax() + 1, int(areas.max()), kind
-    return (centre(largest), sign) if size else None
+    return (largest, sign) if size else None
+
+
+def correction(region: np.ndarray, predicted: np.ndarray) -> tuple[tuple[int, int], int] | None:
+    """The next click: the centre of the largest error component, and its sign. None where the two agree."""
+    found = largest_error(region, predicted)
+    return (centre(found[0]), found[1]) if found else None
+
+
+def lasso(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A hand-drawn outline around a region, filled, (H, W) bool: it cuts corners and keeps some distance."""
+    from scipy import ndimage
+
+    reach = max(np.sqrt(region.sum()) * rng.uniform(0.03, 0.25), 1.0)
+    away = ndimage.distance_transform_edt(~region)
+    rounded = ndimage.uniform_filter(np.minimum(away, 2 * reach), max(int(reach), 1))
+    return (rounded < reach * rng.uniform(0.5, 1.2)) | region
 
 
 def mask_hint(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -87,6 +87,16 @@ def list_targets(picture: Slice, dataset: Dataset) -> Task:
     return Task(dataset.name, dataset.modality, picture.pixels, parts.astype(np.uint16), tuple(targets), probability)
 
 
+def list_regions(labels: np.ndarray, pixels: np.ndarray | None = None, modality: str = "") -> Task:
+    """Each connected part of a label map as a target, in proportion to the root of its area; pixels may come later."""
+    parts, owners = connected_parts(labels)
+    areas = np.bincount(parts.ravel(), minlength=len(owners))
+    targets = [(part,) for part in range(1, len(owners)) if areas[part] >= smallest(labels.shape)]
+    shares = np.sqrt([areas[part] for (part,) in targets])
+    blank = np.zeros(labels.shape, np.uint8) if pixels is None else pixels
+    return Task("", modality, blank, parts.astype(np.uint16), tuple(targets), shares / max(shares.sum(), 1e-9))
+
+
 def _family_unions(parts: np.ndarray, owners: list[int], dataset: Dataset) -> list[tuple[int, ...]]:
     """Connected unions of at least two labels of one family."""
     families: dict[str, list[int]] = {}
