@@ -32,6 +32,9 @@ class Licence:
     note: str = ""
 
 
+APACHE = Licence(code="Apache-2.0", weights="Apache-2.0", commercial=True)
+
+
 @dataclass(frozen=True)
 class Card:
     """What is known about a checkpoint without loading it.

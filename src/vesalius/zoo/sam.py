@@ -1,4 +1,4 @@
-"""The table of checkpoints: one card for each, in the order in which they are listed.
+"""The Segment Anything family that looks at single images: SAM, MedSAM, MobileSAM, LiteMedSAM.
 
 The hashes of other people's files are those that several independent projects measured on the official downloads.
 """
@@ -6,12 +6,8 @@ The hashes of other people's files are those that several independent projects m
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 
-from vesalius.card import Card, Licence, Weights
-from vesalius.errors import CardError
-
-DEFAULT = "vesalius-s"
+from vesalius.card import APACHE, Card, Weights
 
 SAM_PROMPTS = frozenset({"point", "box", "scribble", "lasso", "mask"})
 BOX_PROMPTS = frozenset({"box", "lasso", "mask"})  # a lasso and a mask become the box around them
@@ -20,7 +16,6 @@ SAM_PREPROCESSING = (
     "RGB of 0-255 with its longest side resized to {size} (bilinear), normalised with SAM's mean and standard"
     " deviation, then padded with zeros at the bottom and right to a square."
 )
-APACHE = Licence(code="Apache-2.0", weights="Apache-2.0", commercial=True)
 SAM_PAPER = "Kirillov et al., Segment Anything, ICCV 2023, arXiv:2304.02643"
 MEDSAM_PAPER = "Ma et al., Segment anything in medical images, Nature Communications 15:654, 2024"
 MEDICAL_PICTURES = (
@@ -37,64 +32,6 @@ MEDICAL_PICTURES = (
 )
 SA_1B = {"SA-1B": "SA-1B Dataset Research License"}
 MEDSAM_DATA = {"1.57 million image-mask pairs of public data sets, listed in the paper": "various"}
-
-VESALIUS_S = Card(
-    name="vesalius-s",
-    entry="vesalius.models.sam:Sam",
-    summary="Ours, inside the package: any structure in any image from clicks, boxes, scribbles, lassos or masks.",
-    options={"encoder": "tiny_vit", "size": 256, "preprocess": "sam", "predicts_dice": True},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM_PREPROCESSING.format(size=256),
-    weights=Weights(
-        urls=("package:weights/vesalius-s.safetensors",),
-        file="vesalius-s.safetensors",
-        sha256="bd7e209d26cd939721305536160a0420ff66119d31347a42cc67ce99ae2216da",
-        bytes=19_688_640,
-    ),
-    licence=Licence(
-        code="Apache-2.0",
-        weights="Apache-2.0",
-        commercial=True,
-        note="Fine-tuned from MobileSAM (Apache-2.0); three of the data sets that it was trained on (msd_hippocampus,"
-        " msd_lung_tumor_slices, msd_spleen_slices) are CC-BY-SA-4.0.",
-    ),
-    paper="Zhang et al., Faster Segment Anything, 2023, arXiv:2306.14289",
-    modalities=("CT", "MR", "PET", "US", "endoscopy", "fundus", "histology", "fluorescence", "brightfield"),
-    unused=CLASSIFIER,
-    tiny={"encoder": "tiny_vit_nano", "size": 64},
-    trained_on={
-        "breast_lesions_usg": "CC-BY-4.0",
-        "brisc_brain_tumor": "CC-BY-4.0",
-        "bus_bra": "CC-BY-4.0",
-        "busi_breast_us": "CC-BY-4.0",
-        "cit168_hippocampus": "MIT (package); CIT168 template CC-BY-4.0",
-        "dsb2018_nuclei": "CC0-1.0",
-        "edd2020_endoscopy": "CC-BY-4.0",
-        "endotect_polyp": "CC-BY-4.0",
-        "fives_vessels": "CC-BY-4.0",
-        "hc18_fetal_head": "CC-BY-4.0",
-        "imagechd_ct": "Apache-2.0",
-        "kidney_t2_mr": "CC-BY-4.0",
-        "mni152_tissue": "BSD-3-Clause (package); MNI ICBM152 permissive licence",
-        "ms_flair_lesions": "CC-BY-4.0",
-        "msd_hippocampus": "CC-BY-SA-4.0",
-        "msd_lung_tumor_slices": "CC-BY-SA-4.0",
-        "msd_spleen_slices": "CC-BY-SA-4.0",
-        "muscle_us_aponeurosis": "Apache-2.0",
-        "muscle_us_fascicle": "Apache-2.0",
-        "neuroblastoma_nuclei": "CC0-1.0",
-        "pddca_mandible": "LicenseRef-public-domain",
-        "rings_prostate_glands": "CC-BY-4.0",
-        "rop_ridge": "CC-BY-4.0",
-        "soft_tissue_sarcoma": "CC-BY-3.0",
-        "stardist_nuclei2d": "BSD-3-Clause",
-        "sunnybrook_cmr": "CC0-1.0",
-        "totalsegmentator_ct": "Apache-2.0",
-        "totalsegmentator_mr": "Apache-2.0",
-    },
-)
 
 SAM_VIT_B = Card(
     name="sam-vit-b",
@@ -247,14 +184,4 @@ LITE_MEDSAM = Card(
     trained_on=MEDSAM_DATA,
 )
 
-CARDS: tuple[Card, ...] = (VESALIUS_S, SAM_VIT_B, SAM_VIT_L, SAM_VIT_H, MEDSAM, MOBILE_SAM, LITE_MEDSAM)
-
-
-def find_card(name: str) -> Card:
-    """The card called `name`; raises CardError with the nearest names."""
-    names = [card.name for card in CARDS]
-    if name in names:
-        return CARDS[names.index(name)]
-    near = get_close_matches(name.lower(), names)
-    meant = f" did you mean {' or '.join(near)}?" if near else ""
-    raise CardError(f"No model is called {name!r};{meant} see `vesalius models`.")
+CARDS = (SAM_VIT_B, SAM_VIT_L, SAM_VIT_H, MEDSAM, MOBILE_SAM, LITE_MEDSAM)
