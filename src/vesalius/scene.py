@@ -183,7 +183,7 @@ def _slice_cues(prompt: Prompt, grid: Grid) -> Iterable[tuple[int, Cues]]:
                 raise PromptError(
                     "The lasso is not drawn in the plane that the model looks at; choose another --plane."
                 )
-            yield round(index[:, 2].mean()), mask_cues(_filled(index[:, :2], grid.shape[:2])[..., None])
+            yield round(index[:, 2].mean()), mask_cues(fill_outline(index[:, :2], grid.shape[:2])[..., None])
         case MaskHint(mask=mask):
             _positive_only(prompt.positive, "mask")
             inside = mask.to(grid, order=0).voxels[0] > 0.5
@@ -199,7 +199,7 @@ def mask_cues(mask: NDArray[np.bool_]) -> Cues:
     return Cues(boxes=np.stack([where.min(axis=0), where.max(axis=0)])[None].astype(float), mask=mask)
 
 
-def _filled(outline: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def fill_outline(outline: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """The pixels (i, j) inside a polygon, its edge included."""
     from PIL import Image, ImageDraw
 
