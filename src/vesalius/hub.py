@@ -17,7 +17,9 @@ import time
 import types
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ COUNTER = "num_batches_tracked"  # of a batch norm: no computation reads it, and
 NAMES_SHOWN = 5
 MEASURED_SIZE = 224  # pixels: one window of SAM's vision transformer, so that even ViT-H takes only seconds
 PATIENCE_S = 1.0  # after which a measurement is not repeated
-GAIN = 1.15  # bf16 must be this much faster to be worth its rounding
+GAIN = 1.15  # bf16 must be this much faster to be worth its rounding, and ONNX Runtime its copy of the weights
 
 
 def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> Model:
@@ -45,7 +47,8 @@ def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", 
 
     `name` is a card of the zoo, a folder made by `save`, or "my_model.py:MyModel", a class with an attribute `card`
     whose constructor takes the card's options. `weights` replaces the file that the card states. `precision` is "fp32",
-    "bf16", or "auto": whichever is faster on `device`, measured once. Raises CardError and FetchError.
+    "bf16", "onnx" (fp32 under ONNX Runtime), or "auto": whichever is fastest on `device`, measured once. Raises
+    CardError and FetchError.
     """
     model_class, card, own = find_model(name)
     model = build(model_class, card)
@@ -275,19 +278,27 @@ def shorten(names: list[str]) -> str:
 
 
 def set_precision(model: Any, device: str, precision: str) -> None:
-    """Tell a model in which precision its heavy part runs, and why (`precision_reason`)."""
-    if precision not in ("auto", "fp32", "bf16"):
-        raise CardError(f"There is no precision {precision!r}; use auto, fp32 or bf16.")
+    """Tell a model in which precision its heavy part runs, and why (`precision_reason`).
+
+    "onnx" is fp32 under ONNX Runtime on a CPU, with the weights as they are now; CardError where that cannot be.
+    """
+    if precision not in ("auto", "fp32", "bf16", "onnx"):
+        raise CardError(f"There is no precision {precision!r}; use auto, fp32, bf16 or onnx.")
     reason = "asked for"
     if precision == "auto":
         precision, reason = fastest_precision(model, device)
+    if precision == "onnx":
+        from vesalius.export import cached_encoder
+
+        model.onnx_encoder = cached_encoder(model)
     model.precision, model.precision_reason = precision, reason
 
 
 def fastest_precision(model: Any, device: str) -> tuple[str, str]:
-    """The precision ("fp32" or "bf16") in which `model.encode` is faster on `device`, and the reason.
+    """The precision ("fp32", "bf16" or "onnx") in which `model.encode` is fastest on `device`, and the reason.
 
     On a CPU it is measured once for each processor and model, and kept in the cache: which one wins depends on both.
+    ONNX Runtime takes part where `vesalius[export]` is installed and the model can be exported.
     """
     if not hasattr(model, "encode"):
         return "fp32", "the model has no bf16 mode"
@@ -299,14 +310,19 @@ def fastest_precision(model: Any, device: str) -> tuple[str, str]:
         )
     if torch.device(device).type != "cpu":
         return "fp32", f"bf16 is not measured on {device}"
+    from vesalius.export import obstacle
+
+    onnx = not obstacle(type(model))
     measurements = cache_folder() / "precision.json"
-    key = f"{card_of(model).name} {model.size} on {processor()}, torch {torch.__version__}"
+    key = f"{card_of(model).name} {model.size} px on {processor()}, torch {torch.__version__}"
+    if onnx:
+        key += f", onnxruntime {version('onnxruntime')}"
     try:
         known = json.loads(measurements.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     if key not in known:
-        known[key] = measure_precisions(model)
+        known[key] = measure_precisions(model, onnx)
         try:
             measurements.parent.mkdir(parents=True, exist_ok=True)
             new = measurements.with_suffix(f".{os.getpid()}")
@@ -314,30 +330,36 @@ def fastest_precision(model: Any, device: str) -> tuple[str, str]:
             new.replace(measurements)
         except OSError:  # a cache that cannot be written costs a measurement each time, not the run
             pass
-    fp32_s, bf16_s = known[key]
-    chosen = "bf16" if GAIN * bf16_s < fp32_s else "fp32"
-    return chosen, f"measured {1e3 * bf16_s:.0f} ms in bf16 against {1e3 * fp32_s:.0f} ms in fp32, one thread"
+    seconds: dict[str, float] = known[key]
+    chosen = min(seconds, key=lambda name: seconds[name] * (1 if name == "fp32" else GAIN))
+    return chosen, f"measured {', '.join(f'{1e3 * s:.0f} ms in {name}' for name, s in seconds.items())}, one thread"
 
 
 @torch.inference_mode()
-def measure_precisions(model: Any) -> tuple[float, float]:
-    """Seconds that `model.encode` takes on a small picture in fp32 and in bf16: the best of up to three runs each."""
+def measure_precisions(model: Any, onnx: bool = False) -> dict[str, float]:
+    """Seconds that `model.encode` takes on a picture in fp32, bf16 and perhaps ONNX: the best of up to three runs."""
     size = min(model.size, MEASURED_SIZE)
+    encoders = {"fp32": model.encode, "bf16": torch.autocast("cpu", torch.bfloat16)(model.encode)}
+    if onnx:
+        from vesalius.export import cached_encoder
+
+        size = model.size  # the only one that an exported encoder takes
+        with suppress(CardError):  # other versions of torch and ONNX may not understand each other
+            encoders["onnx"] = cached_encoder(model, threads=1)
     picture = torch.zeros(1, 3, size, size)
-    seconds: dict[bool, list[float]] = {False: [], True: []}
+    taken: dict[str, list[float]] = {name: [] for name in encoders}
     threads = torch.get_num_threads()
     # One thread, and its own time rather than the clock's: other programs on the machine do not change the result.
     torch.set_num_threads(1)
     for _ in range(3):
-        for bf16, taken in seconds.items():
+        for name, encode in encoders.items():
             start = time.thread_time()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                model.encode(picture)
-            taken.append(time.thread_time() - start)
-        if sum(map(sum, seconds.values())) > PATIENCE_S:
+            encode(picture)
+            taken[name].append(time.thread_time() - start)
+        if sum(map(sum, taken.values())) > PATIENCE_S:
             break
     torch.set_num_threads(threads)
-    return min(seconds[False]), min(seconds[True])
+    return {name: min(seconds) for name, seconds in taken.items()}
 
 
 def processor() -> str:

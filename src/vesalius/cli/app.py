@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vesalius.cli.cache import cache_app, fetch
+from vesalius.cli.export import export
 from vesalius.cli.images import convert, info
 from vesalius.cli.models import models_app
 from vesalius.cli.segment import segment
@@ -25,6 +26,7 @@ app.command()(convert)
 app.add_typer(models_app)
 app.command()(fetch)
 app.add_typer(cache_app)
+app.command()(export)
 
 
 @app.command()

@@ -33,7 +33,7 @@ def segment(
     window: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Values that become black and white.")] = "",
     weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or onnx.")] = "auto",
     series: Annotated[str, typer.Option(help="Which of several DICOM series: its number or UID.")] = "",
     resample: Annotated[bool, typer.Option("--resample", help="Even out uneven DICOM slices.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a record of the run (JSON).")] = None,

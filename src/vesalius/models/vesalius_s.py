@@ -74,6 +74,7 @@ class VesaliusS(nn.Module):
         encoder = str(options["encoder"])
         self.size = int(options["size"])
         self.precision = "fp32"
+        self.onnx_encoder: Callable[[Tensor], Features]  # there with the precision "onnx"
         self.image_encoder = TinyVit(WIDTHS[encoder], DEPTHS[encoder], HEADS[encoder], stride=16)
         self.skips = Skips(WIDTHS[encoder])
         self.prompt_encoder = PromptEncoder()
@@ -103,8 +104,11 @@ class VesaliusS(nn.Module):
     def look(self, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor, Frame]:
         """The features of a view, in the fastest precision, and how its picture was framed."""
         pixels, frame = self.frame(view)
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            features = self.encode(pixels)
+        if self.precision == "onnx":
+            features = self.onnx_encoder(pixels)
+        else:
+            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                features = self.encode(pixels)
         kept = torch.bfloat16 if self.precision == "bf16" else torch.float32  # half the memory
         fine, middle, coarse, embedding = (part.to(kept) for part in features)
         return fine, middle, coarse, embedding, frame
@@ -154,23 +158,34 @@ class VesaliusS(nn.Module):
         return *self.skips(fine, middle, coarse), embedding
 
     def decode(
-        self, features: Features, points: Tensor, signs: Tensor, mask: Tensor | None, drawn: Tensor | None
+        self,
+        features: Features,
+        points: Tensor,
+        signs: Tensor,
+        mask: Tensor | None,
+        drawn: Tensor | None,
+        masked: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Four masks `(B, 4, S / 2, S / 2)` as logits, the single one and three candidates, and their Dice `(B, 4)`.
 
         `points` are `(B, N, 2)` xy in pixels of the network's input (integer = pixel centre) and `signs` `(B, N)` say
         what they are: 1 and 0 positive and negative, 2 and 3 the corners of a box, -1 padding. `mask` holds earlier
         logits `(B, 1, S / 2, S / 2)`, `drawn` positive and negative strokes `(B, 2, S / 2, S / 2)` in [0, 1]. Features
-        of batch 1 serve all prompt sets.
+        of batch 1 serve all prompt sets. `masked` `(B,)` is False for those that have no `mask` after all.
         """
         fine, middle, coarse, embedding = features
         height, width = embedding.shape[2:]
         extent = 16 * torch.tensor([width, height], device=points.device)
         tokens = self.prompt_encoder.tokens((points + 0.5) / extent, signs)
+        if mask is not None and masked is not None:
+            mask = mask * masked[:, None, None, None]
         maps = draw_prompts(points, signs, mask, drawn, (8 * height, 8 * width))
         drawn_fine, drawn_middle, drawn_embedding = self.drawing(maps)
         quarter = None if mask is None else F.avg_pool2d(mask, 2)
-        image = embedding + self.prompt_encoder.mask(quarter) + drawn_embedding
+        dense = self.prompt_encoder.mask(quarter)
+        if masked is not None:
+            dense = torch.where(masked[:, None, None, None], dense, self.prompt_encoder.mask(None))
+        image = embedding + dense + drawn_embedding
         positions = self.prompt_encoder.pe_layer.dense(height, width)
         return self.mask_decoder(image, positions, tokens, (fine + drawn_fine, middle, drawn_middle, coarse))
 
