@@ -115,3 +115,20 @@ def test_many_classes_need_two_label_volumes_and_one_block(monkeypatch: pytest.M
     labels, block = 96**3, 50 * 24 * 24 * 4 * 4
     assert len(np.unique(found.layers)) == 50
     assert peak < 2 * labels + 2 * block + 4 * 2**20  # 50 float volumes would be 177 MB
+
+
+def test_codes_are_places_among_the_targets() -> None:
+    codes = np.arange(120, dtype=np.uint8).reshape(1, 6, 5, 4) % 4
+    answer = Answer(Volume(codes, CUBE), ("", "vessel", "", "liver"), coded=True)
+    found = Segmentation.from_answers([answer], CUBE, LabelSpace.of(NAMES))
+    np.testing.assert_array_equal(found.mask("vessel"), codes[0] == 1)
+    np.testing.assert_array_equal(found.mask("liver"), codes[0] == 3)
+    assert not found.mask("tumour").any() and len(found.layers) == 1
+
+
+def test_codes_over_other_structures_move_to_a_free_layer() -> None:
+    codes = np.ones((1, 6, 5, 4), np.uint8)
+    under = Answer(Volume(np.ones((1, 6, 5, 4), bool), CUBE), ("tumour",), 0.5)
+    over = Answer(Volume(codes, CUBE), ("", "liver"), coded=True)
+    found = Segmentation.from_answers([under, over], CUBE, LabelSpace.of(NAMES))
+    assert found.mask("tumour").all() and found.mask("liver").all() and len(found.layers) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,3 +107,52 @@ def test_the_score_of_a_volume_weighs_its_slices_by_their_areas() -> None:
     talk = vs.Session(Slices(), IMAGE)
     talk.add(click(3, 3, 3))
     assert talk.score() == pytest.approx((2 * 0.5 + 6 * 0.9) / 8)
+
+
+class Halves:
+    """Names its structures: left and right of the middle, and a middle that overlaps both."""
+
+    card = replace(vs.find_card("mobile-sam"), accepts=frozenset({"named"}), labels=("left", "right", "middle"))
+    asked: tuple[str, ...] = ()
+
+    def run(self, scene: Scene) -> Iterator[vs.Answer]:
+        self.asked = scene.structures
+        codes = np.ones((1, *IMAGE.grid.shape), np.uint8)
+        codes[0, 13:] = 2
+        names = [name if name in scene.structures else "" for name in ("", "left", "right")]
+        yield vs.Answer(vs.Volume(codes, IMAGE.grid), tuple(names), coded=True)
+        if "middle" in scene.structures:
+            codes[0, :10] = codes[0, 16:] = 0
+            yield vs.Answer(vs.Volume((codes > 0), IMAGE.grid), ("middle",), 0.5)
+
+
+def test_without_a_prompt_everything_is_looked_for() -> None:
+    talk = vs.Session(Halves(), IMAGE)
+    found = talk.add()
+    assert found.labels.names == ("left", "right", "middle") and found.annotated == set(found.labels.names)
+    i = np.arange(26)[:, None, None]
+    assert np.array_equal(found.mask("left"), np.broadcast_to(i < 13, IMAGE.grid.shape))
+    assert np.array_equal(found.mask("right"), np.broadcast_to(i >= 13, IMAGE.grid.shape))
+    assert np.array_equal(found.mask("middle"), np.broadcast_to((i >= 10) & (i < 16), IMAGE.grid.shape))
+    assert talk.score("left") is None
+    again = vs.Session(Halves(), IMAGE).replay(json.loads(json.dumps(talk.history())))
+    assert all(np.array_equal(again.mask(name), found.mask(name)) for name in found.labels.names)
+
+
+def test_a_named_structure_is_its_own_target() -> None:
+    talk = vs.Session(Halves(), IMAGE)
+    found = talk.add(vs.Named("Right"))
+    assert talk.model.asked == ("right",) and found.labels.names == ("right",) and found.mask("right").any()
+    assert talk.add(vs.Named("left")).labels.names == ("right", "left")
+    assert talk.undo("right").labels.names == ("left",)
+    with pytest.raises(vs.PromptError, match="did you mean middle"):
+        talk.add(vs.Named("midle"))
+
+
+def test_a_region_is_for_models_that_look_everywhere() -> None:
+    box = vs.Box.from_index(IMAGE.grid, (2, 2, 2), (9, 9, 4))
+    assert vs.Session(Halves(), IMAGE, region=box).add().labels.names
+    with pytest.raises(vs.PromptError, match="looks where its prompts point"):
+        vs.Session(Balls(), IMAGE, region=box)
+    with pytest.raises(vs.PromptError, match="outside the image"):
+        vs.Session(Halves(), IMAGE, region=vs.Box.from_index(IMAGE.grid, (50, 2, 2), (59, 9, 4)))

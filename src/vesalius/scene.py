@@ -77,7 +77,8 @@ class Scene:
     """What a model is shown for one target: the image, the prompts in the order they came, its own notes.
 
     `rounds` are the prompts of each `Session.add` so far. `notes` is what the model keeps between rounds; the session
-    puts it back on undo, so a model replaces its entries and never changes one in place.
+    puts it back on undo, so a model replaces its entries and never changes one in place. A model that names its
+    structures answers for each of `structures`, and need not look outside of `region`.
     """
 
     image: Volume
@@ -88,6 +89,8 @@ class Scene:
     notes: dict[str, Any] = field(default_factory=dict)
     memory: Memo = field(default_factory=Memo)
     progress: Callable[[str], None] = lambda step: None
+    structures: tuple[str, ...] = ()
+    region: Box | None = None
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:

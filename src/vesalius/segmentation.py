@@ -62,7 +62,7 @@ class Segmentation:
         layers = _Layers(grid, labels)
         for answer in answers:
             if answer.candidate == 0 and answer.present:
-                for start, values in _slabs(answer.values, grid):
+                for start, values in _slabs(answer, grid):
                     layers.read(answer, start, values)
                     del values  # so that the next slab is not made while this one is held
         return layers.segmentation()
@@ -80,13 +80,29 @@ class _Layers:
     def read(self, answer: Answer, start: NDArray[np.int64], values: NDArray) -> None:
         """Adds one slab of values (T, i, j, k) whose first voxel is index `start`."""
         where = tuple(slice(s, s + n) for s, n in zip(start, values.shape[1:], strict=True))
-        winner = values.argmax(axis=0) if answer.exclusive else None
-        covered = values[0] > -np.inf
-        for channel, target in enumerate(answer.targets):
-            if target:
-                inside = (winner == channel) & covered if winner is not None else values[channel] > answer.threshold
-                if inside.any():
+        if answer.coded:
+            self._write_codes(answer.targets, where, values[0])
+        elif answer.exclusive:
+            winner = values.argmax(axis=0).astype(np.uint16)
+            winner[values[0] == -np.inf] = len(answer.targets)
+            self._write_codes((*answer.targets, ""), where, winner)
+        else:
+            for channel, target in enumerate(answer.targets):
+                if target and (inside := values[channel] > answer.threshold).any():
                     self._write(target, where, inside)
+
+    def _write_codes(self, targets: tuple[str, ...], where: tuple[slice, ...], codes: NDArray) -> None:
+        """Adds targets that do not overlap, all at once where nothing of the first layer is in their way."""
+        first = [target and self.places[target][0] == 0 for target in targets]
+        value_of = np.array([self.places[t][1] if ok else 0 for t, ok in zip(targets, first, strict=True)], self.dtype)
+        values = value_of[codes]
+        here = self.layers[0][where]
+        if any(t and not ok for t, ok in zip(targets, first, strict=True)) or here[values > 0].any():
+            for code in np.unique(codes):
+                if targets[code]:
+                    self._write(targets[code], where, codes == code)
+        else:
+            np.maximum(here, values, out=here)
 
     def _write(self, target: str, where: tuple[slice, ...], inside: NDArray[np.bool_]) -> None:
         layer, value = self.places[target]
@@ -117,21 +133,23 @@ class _Layers:
         return Segmentation(layers, self.grid, self.labels, self.places, names)
 
 
-def _slabs(values: Volume, grid: Grid) -> Iterable[tuple[NDArray[np.int64], NDArray]]:
-    """Values on `grid`, slab by slab of the part that they cover; -inf (of a mask: False) where they do not reach."""
+def _slabs(answer: Answer, grid: Grid) -> Iterable[tuple[NDArray[np.int64], NDArray]]:
+    """Values on `grid`, slab by slab of the part that they cover; -inf (of masks and codes 0) beyond."""
+    values = answer.values
     faces = [(-0.5, n - 0.5) for n in values.grid.shape]
     reach = grid.index(values.grid.world(list(product(*faces))))
     start = np.clip(np.ceil(reach.min(axis=0) - 1e-6), 0, grid.shape).astype(int)
     stop = np.clip(np.floor(reach.max(axis=0) + 1e-6) + 1, 0, grid.shape).astype(int)
     if (stop <= start).any():
         return
-    if values.voxels.dtype.kind not in "bf":
+    if values.voxels.dtype.kind not in "bf" and not answer.coded:
         values = Volume(values.voxels.astype(np.float32), values.grid)
-    nowhere = 0 if values.voxels.dtype.kind == "b" else -np.inf
+    nowhere = -np.inf if values.voxels.dtype.kind == "f" else 0
     _, rows, columns = stop - start
     thickness = max(1, BLOCK_BYTES // (4 * len(values.voxels) * int(rows) * int(columns)))
     for first in range(start[0], stop[0], thickness):
         last = min(first + thickness, stop[0])
         corner = np.array([first, start[1], start[2]])
         block = grid.crop(corner, (int(last - first), int(rows), int(columns)))
-        yield corner, values.to(block, fill=nowhere).voxels
+        found = values.to(block, order=0 if answer.coded else 1, fill=nowhere).voxels
+        yield corner, found.astype(values.voxels.dtype) if answer.coded else found

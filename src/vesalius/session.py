@@ -5,8 +5,8 @@ Models are stateless; a session holds the prompts, the answers and the way back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from vesalius.errors import PromptError
 from vesalius.grid import PLANES, Grid
 from vesalius.intensity import choose_window
 from vesalius.labels import LabelSpace
-from vesalius.prompts import Prompt, check_prompt, from_json, to_json
+from vesalius.prompts import Box, Named, Prompt, check_prompt, from_json, to_json
 from vesalius.scene import Memo, Scene, default_plane
 from vesalius.segmentation import Segmentation
 from vesalius.volume import Volume
@@ -40,7 +40,7 @@ class Candidate:
     start: tuple[int, int, int]
     shape: tuple[int, int, int]
     bits: NDArray[np.uint8]
-    score: float | None
+    score: float | None = None
 
     def answer(self, grid: Grid, target: str) -> Answer:
         """The mask as an answer on a crop of the image's grid."""
@@ -50,21 +50,31 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One `add`: what was said of which target, and what came of it."""
+    """One `add`: what was said of which target, and the candidates of each target that came of it."""
 
     target: str
     prompts: tuple[Prompt, ...]
-    candidates: tuple[Candidate, ...]
+    found: Mapping[str, tuple[Candidate, ...]]
     chosen: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The candidates of the only target, or of the first of several."""
+        return next(iter(self.found.values()))
+
+    def best(self, target: str) -> Candidate:
+        """The candidate of a target that stands: the chosen one."""
+        return self.found[target][min(self.chosen, len(self.found[target]) - 1)]
 
 
 class Session:
     """A conversation with one model about one image.
 
     `window` (LOW, HIGH) replaces the rule that maps the image's values to grey levels; `plane` is the plane in which
-    2D models look at a volume. `progress` is told each step of long work. Raises FormatError for an image with NaN or
-    infinite voxels and PromptError for an unknown plane.
+    2D models look at a volume. `progress` is told each step of long work. `region` is all that a model that names its
+    structures looks at. Raises FormatError for an image with NaN or infinite voxels and PromptError for an unknown
+    plane or a region that the model cannot keep to.
     """
 
     def __init__(
@@ -74,10 +84,15 @@ class Session:
         window: tuple[float, float] | None = None,
         plane: str = "",
         progress: Callable[[str], None] = lambda step: None,
+        region: Box | None = None,
     ) -> None:
+        if region:
+            if "named" not in model.card.accepts:
+                raise PromptError(f"{model.card.name} looks where its prompts point; it takes no region.")
+            check_prompt(region, image.grid, frozenset({"box"}), model.card.name)
         if plane and plane not in PLANES:
             raise PromptError(f"There is no plane {plane!r}; use one of {', '.join(PLANES)}.")
-        self.model, self.image, self.progress = model, image, progress
+        self.model, self.image, self.progress, self.region = model, image, progress, region
         self.window = choose_window(image, window)
         self.plane = default_plane(image.grid) if image.grid.thin_axis() is not None or not plane else plane
         self.memory = Memo()
@@ -86,20 +101,31 @@ class Session:
     def add(self, *prompts: Prompt, target: str = "1") -> Segmentation:
         """Says something more about a target; returns all targets so far on the image's own grid.
 
-        Raises PromptError, and changes nothing, for a prompt that the model does not accept or outside the image.
+        The targets of `Named` prompts are the structures that they name, and without any prompt all that the model
+        knows. Raises PromptError, and changes nothing, for a prompt that the model does not accept or outside the
+        image.
         """
-        if not prompts:
-            raise PromptError("There is no prompt; give at least one point, box or other prompt.")
         for prompt in prompts:
             check_prompt(prompt, self.image.grid, self.model.card.accepts, self.model.card.name)
-        before = [step for step in self.steps if step.target == target]
+        structures = self._structures(prompts)
+        targets = structures or (target,)
+        before = [step for step in self.steps if targets[0] in step.found]
         rounds = (*(step.prompts for step in before), tuple(prompts))
         notes = dict(before[-1].notes) if before else {}
         scene = Scene(
-            self.image, target, rounds, self.window, self.plane, notes, memory=self.memory, progress=self.progress
+            self.image,
+            targets[0],
+            rounds,
+            self.window,
+            self.plane,
+            notes,
+            self.memory,
+            self.progress,
+            structures,
+            self.region,
         )
-        candidates = _read(self.model.run(scene), self.image.grid, target)
-        self.steps.append(Step(target, tuple(prompts), candidates, notes=scene.notes))
+        found = _read(self.model.run(scene), self.image.grid, targets)
+        self.steps.append(Step(targets[0], tuple(prompts), found, notes=scene.notes))
         return self.result()
 
     def choose(self, candidate: int, target: str = "1") -> Segmentation:
@@ -108,7 +134,7 @@ class Session:
         step = self.steps[at]
         if not 0 <= candidate < len(step.candidates):
             raise PromptError(f"There are {len(step.candidates)} candidates; choose 0 to {len(step.candidates) - 1}.")
-        self.steps[at] = Step(step.target, step.prompts, step.candidates, candidate, step.notes)
+        self.steps[at] = Step(step.target, step.prompts, step.found, candidate, step.notes)
         return self.result()
 
     def undo(self, target: str | None = None) -> Segmentation:
@@ -119,8 +145,8 @@ class Session:
 
     def result(self) -> Segmentation:
         """All targets on the image's own grid."""
-        last = {step.target: step for step in self.steps}
-        answers = (step.candidates[step.chosen].answer(self.image.grid, target) for target, step in last.items())
+        last = {target: step for step in self.steps for target in step.found}
+        answers = (step.best(target).answer(self.image.grid, target) for target, step in last.items())
         found = Segmentation.from_answers(answers, self.image.grid, LabelSpace.of(last))
         return Segmentation(
             found.layers, self.image.grid, found.labels, found.places, found.annotated, self.image.source
@@ -131,8 +157,7 @@ class Session:
 
         None where the model predicts none.
         """
-        step = self.steps[self._last(target)]
-        return step.candidates[step.chosen].score
+        return self.steps[self._last(target)].best(target).score
 
     def history(self) -> list[dict[str, object]]:
         """Everything said, as JSON records; `replay` on a new session gives the same result."""
@@ -151,13 +176,23 @@ class Session:
 
     def _last(self, target: str | None) -> int:
         for at in reversed(range(len(self.steps))):
-            if target is None or self.steps[at].target == target:
+            if target is None or target in self.steps[at].found:
                 return at
         raise PromptError(f"Nothing was said of target {target!r} yet; add a prompt first.")
 
+    def _structures(self, prompts: Iterable[Prompt]) -> tuple[str, ...]:
+        """The structures that prompts name, as the model's card spells them; all of them where nothing is said."""
+        card, said = self.model.card, list(prompts)
+        if not said:
+            if "named" not in card.accepts:
+                raise PromptError("There is no prompt; give at least one point, box or other prompt.")
+            return card.labels
+        known = LabelSpace.of(card.labels)
+        return tuple(dict.fromkeys(known.named(each.structure).name for each in said if isinstance(each, Named)))
 
-def _read(answers: Iterable[Answer], grid: Grid, target: str) -> tuple[Candidate, ...]:
-    """A model's answer for one target as masks, the best first; each block is read and freed before the next."""
+
+def _read(answers: Iterable[Answer], grid: Grid, targets: tuple[str, ...]) -> dict[str, tuple[Candidate, ...]]:
+    """A model's answer as masks of each target, the best first; each block is read and freed before the next."""
     scores: list[tuple[float, int]] = []
     others: list[Answer] = []
 
@@ -170,26 +205,34 @@ def _read(answers: Iterable[Answer], grid: Grid, target: str) -> tuple[Candidate
             else:
                 others.append(answer)
 
-    found = Segmentation.from_answers(best(), grid, LabelSpace.of([target]))
+    masks = {target: [mask] for target, mask in _masks(best(), grid, targets).items()}
     area = sum(size for _, size in scores)
     mean = (
         sum(score * size for score, size in scores) / area
         if area
         else min((score for score, _ in scores), default=None)
     )
-    masks = [_crop(found.layers[0], mean)]
+    masks = {target: [replace(mask, score=mean) for mask in found] for target, found in masks.items()}
     for answer in others:
-        alone = Answer(answer.values, answer.targets, answer.threshold, score=answer.score)
-        other = Segmentation.from_answers([alone], grid, LabelSpace.of([target]))
-        masks.append(_crop(other.layers[0], answer.score))
-    return tuple(masks)
+        alone = replace(answer, candidate=0)
+        for target, mask in _masks([alone], grid, answer.targets).items():
+            masks[target].append(replace(mask, score=answer.score))
+    return {target: tuple(found) for target, found in masks.items()}
 
 
-def _crop(mask: NDArray, score: float | None) -> Candidate:
-    spans = []
-    for axis in range(3):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        spans.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 1))
-    part = mask[tuple(spans)]
-    i, j, k = (span.start for span in spans)
-    return Candidate((i, j, k), part.shape, np.packbits(part), score)
+def _masks(answers: Iterable[Answer], grid: Grid, targets: tuple[str, ...]) -> dict[str, Candidate]:
+    """The mask of each target, cropped to where it is."""
+    from scipy import ndimage
+
+    found = Segmentation.from_answers(answers, grid, LabelSpace.of(targets))
+    spans = [ndimage.find_objects(layer, len(targets)) for layer in found.layers]
+    return {
+        target: _crop(found.layers[at], value, spans[at][value - 1]) for target, (at, value) in found.places.items()
+    }
+
+
+def _crop(layer: NDArray, value: int, span: tuple[slice, ...] | None) -> Candidate:
+    span = span or (slice(0, 1),) * 3
+    part = layer[span] == value
+    i, j, k = (side.start for side in span)
+    return Candidate((i, j, k), part.shape, np.packbits(part))
