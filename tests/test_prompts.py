@@ -47,6 +47,13 @@ def test_json_gives_back_the_same_prompt(prompt: object) -> None:
             assert getattr(again, name) == value
 
 
+def test_the_modality_of_an_example_decides_its_greys_and_is_kept() -> None:
+    ct = vs.Volume(np.full((1, *GRID.shape), 40.0), GRID, vs.Source(modality="CT"))
+    again = from_json(json.loads(json.dumps(to_json(vs.Example(ct, vs.Volume(ct.voxels > 0, GRID))))))
+    assert vs.choose_window(again.image) == vs.choose_window(ct)
+    assert "soft tissue" in vs.choose_window(ct).rule
+
+
 def test_every_kind_has_an_example() -> None:
     assert {kind_of(prompt) for prompt in examples()} == ALL
 
@@ -103,6 +110,17 @@ def test_a_mask_of_another_shape_is_refused() -> None:
     mask = vs.Volume(np.zeros((1, *other.shape), bool), other)
     with pytest.raises(vs.PromptError, match="resample the mask"):
         check_prompt(vs.MaskHint(mask), GRID, ALL, "m")
+
+
+def test_an_example_has_one_mask_on_its_own_grid_whatever_that_of_the_image() -> None:
+    other = grids()["isotropic"]
+    image, mask = ball(other), vs.Volume(np.ones((1, *other.shape), bool), other)
+    check_prompt(vs.Example(image, mask), GRID, ALL, "m")
+    with pytest.raises(vs.PromptError, match="resample the mask to its image"):
+        check_prompt(vs.Example(image, mask.crop((0, 0, 0), (5, 5, 5))), GRID, ALL, "m")
+    colours = vs.Volume(np.repeat(mask.voxels, 3, axis=0), other)
+    with pytest.raises(vs.PromptError, match="3 channels; give one"):
+        check_prompt(vs.Example(image, colours), GRID, ALL, "m")
 
 
 def test_a_coordinate_that_is_not_a_number_is_refused() -> None:

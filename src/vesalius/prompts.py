@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vesalius.errors import GeometryError, PromptError
 from vesalius.grid import Grid, make_grid
-from vesalius.volume import Volume
+from vesalius.volume import Source, Volume
 
 World = tuple[float, float, float]  # a position in RAS+ mm
 WORLD_AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -100,7 +100,7 @@ class Named:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """Another image with its mask (1, i, j, k), as a demonstration of the task."""
+    """Another image with its mask (1, i, j, k) on the same grid, above 0.5 inside, as a demonstration of the task."""
 
     image: Volume
     mask: Volume
@@ -146,6 +146,8 @@ def check_prompt(prompt: Prompt, image: Grid, accepts: frozenset[str], model: st
             f"The mask prompt's grid {prompt.mask.grid.shape} is not the image's {image.shape}; "
             "resample the mask to the image first."
         )
+    if isinstance(prompt, Example):
+        _check_example(prompt)
     where = positions(prompt)
     if not np.isfinite(where).all():
         raise PromptError(f"The {kind} has a coordinate that is not a number; give finite coordinates.")
@@ -161,6 +163,17 @@ def check_prompt(prompt: Prompt, image: Grid, accepts: frozenset[str], model: st
         raise PromptError(
             f"The {kind} lies outside the image: voxel index {index}, while the image has {last}; move it inside."
         )
+
+
+def _check_example(example: Example) -> None:
+    mask, grid = example.mask, example.image.grid
+    if not mask.grid.same_as(grid):
+        raise PromptError(
+            f"The example's mask {mask.grid.shape} does not lie on the grid of its image {grid.shape}; "
+            "resample the mask to its image first."
+        )
+    if len(mask.voxels) != 1:
+        raise PromptError(f"The example's mask has {len(mask.voxels)} channels; give one, above 0.5 inside.")
 
 
 def to_json(prompt: Prompt) -> dict[str, object]:
@@ -189,6 +202,7 @@ def _packed(volume: Volume) -> dict[str, object]:
     return {
         "affine": volume.grid.affine,
         "calibrated": volume.grid.calibrated,
+        "modality": volume.source.modality,  # it decides how the numbers become grey levels
         "shape": volume.voxels.shape,
         "dtype": str(volume.voxels.dtype),
         "zlib": base64.b64encode(zlib.compress(data.tobytes())).decode(),
@@ -203,7 +217,7 @@ def _unpacked(record: dict) -> Volume:
         else:
             voxels = np.frombuffer(raw, record["dtype"]).copy()
         grid = make_grid(shape[1:], record["affine"], record.get("calibrated", True))
-        return Volume(voxels.reshape(shape), grid)
+        return Volume(voxels.reshape(shape), grid, Source(modality=record.get("modality", "")))
     except (GeometryError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise PromptError(f"its voxels cannot be unpacked ({error}).") from None
 
