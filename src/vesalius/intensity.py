@@ -12,6 +12,7 @@ from vesalius.volume import Volume
 
 SOFT_TISSUE_HU = (-160.0, 240.0)
 PERCENTILES = (0.5, 99.5)
+GIVEN = "given by the user"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def choose_window(image: Volume, given: tuple[float, float] | None = None) -> Wi
     if given:
         if not given[0] < given[1]:
             raise FormatError(f"The window {given[0]:g},{given[1]:g} is empty; give LOW,HIGH with LOW below HIGH.")
-        return Window(float(given[0]), float(given[1]), "given by the user")
+        return Window(float(given[0]), float(given[1]), GIVEN)
     if image.voxels.dtype == np.uint8:
         return Window(0, 255, "8 bit, as stored")
     whole = np.issubdtype(image.voxels.dtype, np.integer)

@@ -26,7 +26,8 @@ class Cues:
 
     `points` (N, 3) with `positive` (N,), `boxes` (M, 2, 3) as lowest and highest corner, `mask` (i, j, k) bool to
     start from, `feedback` whatever the model kept of its last look at this view. `strokes` are drawn lines (N, 3), each
-    positive or not; a few points along them are among `points` too, for models that know only clicks.
+    positive or not; a few points along them are among `points` too, for models that know only clicks. `examples` are
+    other pictures, each with its own mask among its cues.
     """
 
     points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
@@ -35,6 +36,7 @@ class Cues:
     mask: NDArray[np.bool_] | None = None
     feedback: Any = None
     strokes: tuple[tuple[NDArray[np.float64], bool], ...] = ()
+    examples: tuple[View, ...] = ()
 
     @property
     def seeds(self) -> bool:

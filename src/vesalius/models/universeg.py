@@ -1,0 +1,128 @@
+"""UniverSeg: a new task from a set of example images with their masks, without training.
+
+UniverSeg: Universal Medical Image Segmentation, Butoi, Gonzalez Ortiz et al. 2023. Code: Apache-2.0; weights:
+OpenRAIL++-M, for research only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vesalius.answer import Answer
+from vesalius.errors import PromptError
+from vesalius.layers.grey_picture import expected_dice, grey_picture, restore
+from vesalius.look import Cut
+from vesalius.look_examples import every_slice, example_views
+from vesalius.scene import Scene, View
+
+
+class CrossBlock(nn.Module):
+    """The target meets each example of the support, and goes on with the mean of what it saw."""
+
+    def __init__(self, target: int, support: int, width: int) -> None:
+        super().__init__()
+        self.cross = nn.Conv2d(target + support, width, 3, padding=1)
+        self.target = nn.Conv2d(width, width, 3, padding=1)
+        self.support = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, target: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
+        """A target `(1, C, h, w)` and its support `(S, D, h, w)`, both with `width` channels afterwards."""
+        # The official code convolves S concatenated pairs; convolution is linear, so its halves may be taken apart.
+        own, other = self.cross.weight.split([target.shape[1], support.shape[1]], dim=1)
+        seen = F.conv2d(target, own, self.cross.bias, padding=1)
+        met = F.conv2d(support, other, padding=1)
+        target = seen + met.mean(dim=0, keepdim=True)
+        return F.leaky_relu(self.target(target)), F.leaky_relu(self.support(seen + met))
+
+
+class UniverSeg(nn.Module):
+    """A U-Net of cross blocks; `options` are `widths`, `size` (pixels of a picture) and `bag` (examples at once)."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.size, self.bag = int(options["size"]), int(options["bag"])
+        widths = list(options["widths"])
+        first = CrossBlock(1, 2, widths[0])
+        down = (CrossBlock(before, before, width) for before, width in pairwise(widths))
+        self.enc_blocks = nn.ModuleList([first, *down])
+        self.dec_blocks = nn.ModuleList()
+        below = widths.pop()
+        for width in reversed(widths):
+            self.dec_blocks.append(CrossBlock(below + width, below + width, width))
+            below = width
+        self.out_conv = nn.Conv2d(below, 1, 1)
+
+    def run(self, scene: Scene) -> Iterator[Answer]:
+        """The answer for one target: every slice, seen with all examples given so far."""
+        support = self.support(example_views(scene))
+        return every_slice(scene, lambda view: self.segment(view, support))
+
+    @torch.inference_mode()
+    def segment(self, view: View, support: Tensor) -> Cut:
+        """The mask of one slice, as probability above one half: the mean over parts of the support of at most a bag."""
+        picture, bags = self.picture(view), -(-len(support) // self.bag)
+        parts = [self.decode(picture, support[n::bags]).sigmoid() for n in range(bags)]
+        probability = restore(torch.cat(parts).mean(dim=0, keepdim=True), view.grid.shape)
+        return Cut((probability - 0.5).numpy(), expected_dice(probability))
+
+    def forward(self, view: View) -> Tensor:
+        """Mask logits (1, i, j, 1) on the view's grid, differentiable, from all examples at once."""
+        logits = self.decode(self.picture(view), self.support(view.cues.examples))
+        return restore(logits, view.grid.shape)[None, ..., None]
+
+    def support(self, examples: Sequence[View]) -> Tensor:
+        """Pictures and masks `(S, 2, size, size)` of examples; PromptError if none of them shows the target."""
+        masks = [view.cues.mask for view in examples if view.cues.mask is not None]
+        if not any(mask.any() for mask in masks):
+            raise PromptError("No example shows the target, for all masks are empty; give one whose mask is filled.")
+        pairs = [
+            torch.cat([self.picture(view), self.resize(torch.from_numpy(mask[..., 0].T[None, None]).float())], dim=1)
+            for view, mask in zip(examples, masks, strict=True)
+        ]
+        # Sorted, each one once: neither the order in which they were given nor repetition changes a bit of the answer.
+        return torch.cat(pairs).unique(dim=0)
+
+    def picture(self, view: View) -> Tensor:
+        """The picture `(1, 1, size, size)` of a view, its darkest pixel 0 and its brightest 1."""
+        grey = grey_picture(view.pixels)
+        return self.resize((grey - grey.min()) / (grey.max() - grey.min()).clamp(min=1e-8))
+
+    def resize(self, picture: Tensor) -> Tensor:
+        """A picture `(1, 1, H, W)` stretched to the network's size, where the network is."""
+        picture = picture.to(self.out_conv.weight.device)
+        return F.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True)
+
+    def decode(self, target: Tensor, support: Tensor) -> Tensor:
+        """Logits `(1, 1, h, w)` of a picture like them, from examples `(S, 2, h, w)`: pictures and masks in [0, 1]."""
+        passed: list[tuple[Tensor, Tensor]] = []
+        for block in self.enc_blocks[:-1]:
+            target, support = block(target, support)
+            # Of the largest features only the mean over the support is read, by the last block.
+            passed.append((target, support if passed else support.mean(dim=0, keepdim=True)))
+            target, support = F.max_pool2d(target, 2), F.max_pool2d(support, 2)
+        target, support = self.enc_blocks[-1](target, support)
+        for block in self.dec_blocks:
+            target_skip, support_skip = passed.pop()
+            support = support if passed else support.mean(dim=0, keepdim=True)
+            target, support = block(join(target, target_skip), join(support, support_skip))
+        return self.out_conv(target)
+
+    def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of the official file under our names."""
+        return {
+            name.replace(".cross_conv.", ".")
+            .replace(".vmapped.conv.", ".")
+            .replace("out_conv.conv.", "out_conv."): tensor
+            for name, tensor in state.items()
+        }
+
+
+def join(below: Tensor, skip: Tensor) -> Tensor:
+    """Features from below at twice their size, before those of the way down."""
+    return torch.cat([F.interpolate(below, scale_factor=2, mode="bilinear", align_corners=True), skip], dim=1)
