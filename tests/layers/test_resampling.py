@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import transform
 
-from vesalius.layers.resampling import resize_area, resize_bilinear, resize_cubic
+from vesalius.layers.resampling import resize_area, resize_bilinear, resize_cubic, resize_nearest
 
 ODD = (np.arange(35).reshape(5, 7, 1) * 37 % 256).astype(np.uint8)
 EVEN = (np.arange(24).reshape(4, 6, 1) * 53 % 256).astype(np.uint8)
@@ -46,3 +46,10 @@ def test_area_resizing_is_that_of_opencv(picture: np.ndarray, expected: list[lis
     resized = resize_area(picture, len(expected), len(expected[0]))
     assert resized.dtype == np.uint8
     assert resized[..., 0].tolist() == expected
+
+
+def test_nearest_resizing_is_that_of_opencv() -> None:
+    assert resize_nearest(ODD, 3, 4)[..., 0].tolist() == [[0, 37, 111, 185], [3, 40, 114, 188], [9, 46, 120, 194]]
+    wide = resize_nearest(ODD[:1].astype(np.float32), 2, 9)
+    assert wide.dtype == np.float32
+    assert wide[..., 0].tolist() == [[0, 0, 37, 74, 111, 111, 148, 185, 222]] * 2

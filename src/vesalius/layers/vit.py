@@ -46,7 +46,10 @@ class Vit(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention then MLP on a token map `(B, H, W, C)`; `window` 0 means global attention."""
+    """Attention then MLP on a token map `(B, H, W, C)`; `window` 0 means global attention.
+
+    A model may put an `adapter` beside the MLP.
+    """
 
     def __init__(self, width: int, heads: int, grid: int, window: int) -> None:
         super().__init__()
@@ -55,6 +58,7 @@ class Block(nn.Module):
         self.attn = Attention(width, heads, window or grid)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = nn.ModuleDict({"lin1": nn.Linear(width, 4 * width), "lin2": nn.Linear(4 * width, width)})
+        self.adapter: nn.Module | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
         height, width = tokens.shape[1:3]
@@ -64,7 +68,9 @@ class Block(nn.Module):
         else:
             attended = self.attn(attended)
         tokens = tokens + attended
-        return tokens + self.mlp["lin2"](F.gelu(self.mlp["lin1"](self.norm2(tokens))))
+        attended = self.norm2(tokens)
+        tokens = tokens + self.mlp["lin2"](F.gelu(self.mlp["lin1"](attended)))
+        return tokens if self.adapter is None else tokens + self.adapter(attended)
 
 
 class Attention(nn.Module):
