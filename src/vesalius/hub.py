@@ -310,6 +310,8 @@ def fastest_precision(model: Any, device: str) -> tuple[str, str]:
         )
     if torch.device(device).type != "cpu":
         return "fp32", f"bf16 is not measured on {device}"
+    if card_of(model).dimensions == 3:
+        return "fp32", "bf16 is measured on pictures only"
     from vesalius.export import obstacle
 
     onnx = not obstacle(type(model))

@@ -123,3 +123,14 @@ def test_the_loss_reaches_adapters(model: SamMed2d) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1, 50, 40, 1), np.uint8)
     learner(view(pixels, Cues(boxes=BOX, **POINT))).square().sum().backward()
     assert all(parameter.grad is not None for parameter in learner.image_encoder.parameters())
+
+
+def test_a_session_gives_the_mask_of_the_network_on_the_picture(model: SamMed2d) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (3, 50, 40, 1), np.uint8)
+    grid = vs.make_grid((50, 40, 1), np.diag([-1, -1, 1, 1]), calibrated=False)
+    found = vs.Session(model, vs.Volume(picture, grid)).add(vs.Point.from_index(grid, (20, 11, 0)))
+    with torch.no_grad():
+        embedding = model.encode(model.frame(view(picture)))
+        places = tokenize(torch.tensor([[[20 * 64 / 50, 11 * 64 / 40]]]), torch.ones(1, 1, dtype=torch.long), None)
+        logits = model.restore(model.decode(embedding, *places, None)[0], SHAPE)[0, 0]
+    assert np.array_equal(found.mask("1")[..., 0].T, logits.numpy() > 0)
