@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from vesalius.grid import make_grid
 from vesalius.layers.prompt_tokens import tokenize
 from vesalius.models import vesalius_s
 from vesalius.models.sam import Sam
-from vesalius.models.vesalius_s import Frame, VesaliusS, draw_prompts, draw_strokes, mask_logits, restore
-from vesalius.scene import Cues
+from vesalius.models.vesalius_s import (
+    Frame,
+    Seen,
+    VesaliusS,
+    draw_prompts,
+    draw_strokes,
+    first_crop,
+    is_cut_off,
+    mask_logits,
+    move_logits,
+    restore,
+)
+from vesalius.scene import Cues, View
 
 OPTIONS = {"encoder": "tiny_vit_nano", "size": 64}
 NOTHING = torch.empty(1, 0, 2), torch.empty(1, 0, dtype=torch.long)
@@ -128,3 +142,79 @@ def test_a_box_reaches_the_outer_edges_of_its_pixels(model: VesaliusS, monkeypat
     model.answer(model.encode(torch.zeros(1, 3, 64, 64)), frame, cues)
     points, _, boxes = seen[0]
     assert boxes.tolist() == [[8, 8, 23, 23]] and points.tolist() == [[[13.5, 13.5]]]
+
+
+PICTURE = (300, 200)  # columns and rows
+
+
+def boxed(low: tuple[int, int], high: tuple[int, int]) -> Cues:
+    return Cues(boxes=np.array([[[*low, 0], [*high, 0]]], dtype=float))
+
+
+def test_a_box_is_looked_at_from_near_and_a_click_from_far() -> None:
+    assert first_crop(boxed((100, 80), (129, 99)), PICTURE) == (70, 45, 160, 135)  # 90 = three times 30
+    assert first_crop(boxed((0, 0), (9, 9)), PICTURE) == (0, 0, 48, 48)  # not nearer than that, and inside
+    assert first_crop(boxed((10, 10), (200, 150)), PICTURE) == (0, 0, 300, 200)
+    click = Cues(points=np.array([[100.0, 80, 0]]), positive=np.array([True]))
+    assert first_crop(click, PICTURE) == (0, 0, 300, 200)
+    mask = np.zeros((*PICTURE, 1), dtype=bool)
+    mask[100:130, 80:100] = True
+    assert first_crop(Cues(mask=mask), PICTURE) == (70, 45, 160, 135)
+
+
+def test_a_correction_stays_in_the_part_unless_it_is_outside() -> None:
+    seen = Seen((70, 45, 160, 135), Frame(64, (64, 64), (90, 90)), np.zeros((32, 32)))
+    inside = Cues(np.array([[150.0, 50, 0]]), np.array([False]), feedback=seen)
+    assert first_crop(inside, PICTURE) == seen.crop
+    i, j, i_end, j_end = first_crop(Cues(np.array([[180.0, 50, 0]]), np.array([True]), feedback=seen), PICTURE)
+    assert i <= 70 and j <= 45 and i_end > 180 and j_end >= 135
+
+
+def test_a_mask_is_cut_off_only_where_the_picture_goes_on() -> None:
+    mask = np.zeros(PICTURE, dtype=bool)
+    mask[0:20, 60:80] = True
+    assert not is_cut_off(mask, (0, 40, 60, 100))
+    assert (
+        is_cut_off(mask, (0, 60, 60, 120)) and is_cut_off(mask, (0, 20, 60, 80)) and is_cut_off(mask, (0, 20, 20, 99))
+    )
+
+
+def test_logits_move_to_another_part_of_the_picture() -> None:
+    near, far = Frame(64, (64, 64), (60, 60)), Frame(64, (43, 64), (200, 300))
+    mask = np.zeros((*PICTURE, 1), dtype=bool)
+    mask[100:130, 80:110] = True
+    logits = mask_logits(Cues(mask=mask), far)
+    assert logits is not None
+    seen = Seen((0, 0, *PICTURE), far, logits[0, 0].numpy())
+    moved = torch.from_numpy(move_logits(seen, (85, 65, 145, 125), near, PICTURE))
+    there = restore(moved[None, None], near)[0, 0].numpy().T > 0
+    expected = mask[85:145, 65:125, 0]
+    assert 2 * (there & expected).sum() / (there.sum() + expected.sum()) > 0.9
+    assert move_logits(seen, seen.crop, far, PICTURE) is seen.logits
+
+
+def test_a_small_target_gets_a_second_look_and_answers_in_the_whole_picture(model: VesaliusS) -> None:
+    """A network that marks a disc of four cells around the first click, wherever it looks."""
+    learner = VesaliusS(OPTIONS).eval()
+
+    def around_the_click(features, points, signs, mask, drawn):  # type: ignore[no-untyped-def]
+        grid = 2.0 * torch.arange(32) + 0.5
+        far = (grid[None, :] - points[0, 0, 0]) ** 2 + (grid[:, None] - points[0, 0, 1]) ** 2
+        return (8 - 0.5 * far).expand(1, 4, 32, 32), torch.full((1, 4), 0.7)
+
+    learner.decode = around_the_click  # type: ignore[method-assign]
+    looked: list[tuple[int, ...]] = []
+
+    def memo(key, make):  # type: ignore[no-untyped-def]
+        looked.append(key.shape)
+        return make()
+
+    grid = make_grid((*PICTURE, 1), np.eye(4), calibrated=False)
+    click = Cues(points=np.array([[200.0, 100, 0]]), positive=np.array([True]))
+    pixels = np.zeros((1, *PICTURE, 1), dtype=np.uint8)
+    first, *others = learner.segment(View(pixels, grid, click), memo)
+    assert looked == [(300, 200, 1), (105, 105, 1)] and len(others) == 2
+    assert first.mask.shape == PICTURE and first.mask[200, 100] and first.mask.sum() < others[0].mask.sum()
+    again = replace(click, feedback=first.feedback)
+    learner.segment(View(pixels, grid, again), memo)
+    assert looked[2:] == [(105, 105, 1)]

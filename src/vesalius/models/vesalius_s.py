@@ -4,7 +4,7 @@ Three things differ from MobileSAM (Zhang et al. 2023, Apache-2.0), whose weight
 resolution of the input instead of a quarter, with features of the encoder's early layers added on the way up (as in
 HQ-SAM, Ke et al. 2023, and SAM 2). Clicks, strokes, boxes and the mask before are also drawn as maps at that resolution
 (as in RITM, Sofiiuk et al. 2022, and ScribblePrompt, Wong et al. 2024). The predicted quality is the Dice, and looks at
-the mask that it judges.
+the mask that it judges. Small targets are looked at from near: a part of the picture, three times as large as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
@@ -45,6 +46,11 @@ CLICK_PX = 2.5  # standard deviation of a click drawn as a map, in pixels of the
 STROKE_CELLS = 2  # width of a drawn stroke, in cells of the maps (two pixels of the input each)
 FINE, MIDDLE, COARSE = 16, 32, 64  # channels of the detail path at 2, 4 and 8 pixels
 
+MARGIN = 3.0  # a part of the picture is looked at that is so many times as large as the target
+SMALLEST = 48  # pixels of the picture: a smaller part is not looked at
+WHOLE = 0.8  # a part almost as large as the picture is the picture
+CLOSER = 0.4  # a second look is worth it where the part has less than this share of the area of the first
+
 WIDTHS = {"tiny_vit": (64, 128, 160, 320), "tiny_vit_nano": (8, 16, 20, 24)}
 DEPTHS = {"tiny_vit": (2, 2, 6, 2), "tiny_vit_nano": (1, 1, 1, 1)}
 HEADS = {"tiny_vit": (2, 4, 5, 10), "tiny_vit_nano": (1, 2, 2, 2)}
@@ -64,6 +70,18 @@ class Frame:
     def scale(self) -> np.ndarray:
         """Network pixels for one pixel of the picture: x, y."""
         return np.array([self.resized[1] / self.original[1], self.resized[0] / self.original[0]])
+
+
+Crop = tuple[int, int, int, int]  # the part of a picture from pixel (i, j) up to, not including, (i, j)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a look leaves for the next: the part of the picture, how it was framed, and the logits (S / 2, S / 2)."""
+
+    crop: Crop
+    frame: Frame
+    logits: np.ndarray
 
 
 class VesaliusS(nn.Module):
@@ -87,13 +105,21 @@ class VesaliusS(nn.Module):
 
     @torch.inference_mode()
     def segment(self, view: View, memo: Callable[..., Any]) -> list[Cut]:
-        """The masks of one slice, the best first: three for a single click, otherwise one; several boxes are united."""
-        *parts, frame = memo(view.grid, lambda: self.look(view))
-        features = tuple(parts)
-        if len(view.cues.boxes) > 1:
-            each = (replace(view.cues, boxes=box[None]) for box in view.cues.boxes)
-            return [together(self.cuts(features, frame, cues)[0] for cues in each)]
-        return self.cuts(features, frame, view.cues)
+        """The masks of one slice, the best first: three for a single click, otherwise one; several boxes are united.
+
+        A part of the picture is looked at where the prompts say how large the target is. A click does not: where its
+        best mask is small in the whole picture, or a mask reaches the edge of a part, there is a second look.
+        """
+        cues, shape = view.cues, view.grid.shape[:2]
+        crop = first_crop(cues, shape)
+        cuts = self.cuts(view, crop, cues, memo)
+        if len(cues.boxes) > 1 or not cuts[0].mask.any():
+            return cuts
+        better = crop_around([*places(cues), *np.argwhere(cuts[0].mask)], shape)
+        if is_cut_off(cuts[0].mask, crop) or (cues.feedback is None and area(better) < CLOSER * area(crop)):
+            again = replace(cues, feedback=cuts[0].feedback, mask=None)
+            cuts = [self.cuts(view, better, again, memo)[0], *cuts[1:]]
+        return cuts
 
     def forward(self, view: View) -> Tensor:
         """Mask logits (M, i, j, 1) on the view's grid, differentiable."""
@@ -127,11 +153,30 @@ class VesaliusS(nn.Module):
         frame = Frame(self.size, (height, width), (rgb.shape[0], rgb.shape[1]))
         return pixels.to(next(self.parameters()).device), frame
 
-    def cuts(self, features: Features, frame: Frame, cues: Cues) -> list[Cut]:
-        """The masks of one prompt set, the best first."""
+    def cuts(self, view: View, crop: Crop, cues: Cues, memo: Callable[..., Any]) -> list[Cut]:
+        """The masks of one prompt set as seen in a part of the picture, the best first."""
+        i, j, i_end, j_end = crop
+        part = View(view.pixels[:, i:i_end, j:j_end], view.grid.crop((i, j, 0), (i_end - i, j_end - j, 1)))
+        *features, frame = memo(part.grid, lambda: self.look(part))
+        mask = None if cues.mask is None else cues.mask[i:i_end, j:j_end]
+        feedback = None if cues.feedback is None else move_logits(cues.feedback, crop, frame, view.grid.shape[:2])
+        offset = np.array([i, j, 0])
+        strokes = tuple((line - offset, positive) for line, positive in cues.strokes)
+        cues = Cues(cues.points - offset, cues.positive, cues.boxes - offset, mask, feedback, strokes)
+        if len(cues.boxes) > 1:
+            each = [replace(cues, boxes=box[None]) for box in cues.boxes]
+            return [together(self.placed(tuple(features), frame, one, crop, view)[0] for one in each)]
+        return self.placed(tuple(features), frame, cues, crop, view)
+
+    def placed(self, features: Features, frame: Frame, cues: Cues, crop: Crop, view: View) -> list[Cut]:
+        """The masks of a part of the picture in the whole picture, the best first."""
         restored, dice, low = (tensor.float().cpu().numpy() for tensor in self.answer(features, frame, cues))
-        order = np.argsort(-dice, kind="stable")
-        return [Cut(restored[n].T, float(dice[n]), low[n]) for n in order]
+        found = []
+        for n in np.argsort(-dice, kind="stable"):
+            logits = np.full(view.grid.shape[:2], -MASK_LOGIT, dtype=np.float32)
+            logits[crop[0] : crop[2], crop[1] : crop[3]] = restored[n].T
+            found.append(Cut(logits, float(dice[n]), Seen(crop, frame, low[n].astype(np.float16))))
+        return found
 
     def answer(self, features: Features, frame: Frame, cues: Cues) -> tuple[Tensor, Tensor, Tensor]:
         """Logits on the picture (M, H, W), predicted Dice (M,), and the decoder's own logits (M, S / 2, S / 2)."""
@@ -316,17 +361,74 @@ def draw_prompts(
     return torch.stack([before, inner, outer, (box & boxed).float()], dim=1)
 
 
+def first_crop(cues: Cues, shape: tuple[int, ...]) -> Crop:
+    """Where to look first: where the last look was, around a box or a mask, or at the whole picture."""
+    said = places(cues)
+    if isinstance(cues.feedback, Seen):
+        i, j, i_end, j_end = cues.feedback.crop
+        inside = all(i <= x < i_end and j <= y < j_end for x, y in said)
+        return cues.feedback.crop if inside else crop_around([*said, (i, j), (i_end - 1, j_end - 1)], shape, 1.0)
+    if cues.mask is not None and cues.mask.any():
+        said += [*np.argwhere(cues.mask[..., 0])]
+    elif not len(cues.boxes):
+        return 0, 0, shape[0], shape[1]
+    return crop_around(said, shape)
+
+
+def places(cues: Cues) -> list[Any]:
+    """The pixels (i, j) that prompts speak of."""
+    return [*cues.points[:, :2], *cues.boxes[:, :, :2].reshape(-1, 2)]
+
+
+def crop_around(pixels: list[Any], shape: tuple[int, ...], margin: float = MARGIN) -> Crop:
+    """A square around pixels (i, j), `margin` times as large as they reach; the whole picture if it is hardly less."""
+    low, high = np.min(pixels, axis=0), np.max(pixels, axis=0)
+    side = int(np.ceil(max(margin * (high - low + 1).max(), SMALLEST)))
+    if side >= WHOLE * max(shape[:2]):
+        return 0, 0, shape[0], shape[1]
+    sides = np.minimum(side, shape[:2])
+    start = np.clip(np.round((low + high + 1 - sides) / 2).astype(int), 0, np.array(shape[:2]) - sides)
+    return int(start[0]), int(start[1]), int(start[0] + sides[0]), int(start[1] + sides[1])
+
+
+def area(crop: Crop) -> int:
+    return (crop[2] - crop[0]) * (crop[3] - crop[1])
+
+
+def is_cut_off(mask: NDArray[np.bool_], crop: Crop) -> bool:
+    """Whether a mask (i, j) reaches an edge of the part that was looked at, and the picture goes on there."""
+    i, j, i_end, j_end = crop
+    before = (i > 0 and mask[i].any()) or (j > 0 and mask[:, j].any())
+    after = (i_end < mask.shape[0] and mask[i_end - 1].any()) or (j_end < mask.shape[1] and mask[:, j_end - 1].any())
+    return bool(before or after)
+
+
+def move_logits(seen: Seen, crop: Crop, frame: Frame, shape: tuple[int, ...]) -> np.ndarray:
+    """The logits of an earlier look as the decoder would have them in another part of the picture."""
+    if seen.crop == crop:
+        return seen.logits
+    whole = torch.full((1, 1, shape[1], shape[0]), -MASK_LOGIT)
+    i, j, i_end, j_end = seen.crop
+    whole[..., j:j_end, i:i_end] = restore(torch.from_numpy(seen.logits)[None, None].float(), seen.frame)
+    part = whole[..., crop[1] : crop[3], crop[0] : crop[2]]
+    return into_frame(part, frame, -MASK_LOGIT)[0, 0].numpy()
+
+
+def into_frame(part: Tensor, frame: Frame, outside: float) -> Tensor:
+    """A map of the picture (1, 1, H, W) as the decoder sees it (1, 1, S / 2, S / 2)."""
+    height, width = frame.resized
+    inside = F.interpolate(part, frame.resized, mode="bilinear", antialias=True)
+    return F.avg_pool2d(F.pad(inside, (0, frame.size - width, 0, frame.size - height), value=outside), 2)
+
+
 def mask_logits(cues: Cues, frame: Frame) -> Tensor | None:
     """What the decoder starts from (1, 1, S / 2, S / 2): its own last logits, or a mask given or carried."""
     if cues.feedback is not None:
-        return torch.tensor(cues.feedback)[None, None]
+        return torch.from_numpy(np.asarray(cues.feedback, dtype=np.float32))[None, None]
     if cues.mask is None:
         return None
     mask = torch.tensor(cues.mask[..., 0].T[None, None], dtype=torch.float32)
-    height, width = frame.resized
-    inside = F.interpolate(mask, frame.resized, mode="bilinear", antialias=True)
-    inside = F.pad(inside, (0, frame.size - width, 0, frame.size - height))
-    return MASK_LOGIT * (2 * F.avg_pool2d(inside, 2) - 1)
+    return MASK_LOGIT * (2 * into_frame(mask, frame, 0.0) - 1)
 
 
 def draw_strokes(cues: Cues, frame: Frame) -> Tensor | None:
