@@ -35,6 +35,7 @@ from vesalius.scene import POINTS_OF_A_SCRIBBLE
 
 LEFT_OUT = ("slicerio_chest_ct",)
 LABEL_MAPS = "synthseg_labelmaps"
+CHOICE = 0.05  # predicted Dice by which one candidate must be ahead of another to be chosen nearly always
 SHAPES = 0.4  # of the painted pictures, the part whose labels are drawn at random
 PROMPTS = ("click", "box", "scribble", "hint", "lasso")
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")  # MobileSAM's ImageNet classifier
@@ -281,7 +282,7 @@ def play(
     Each correction is a click (after a scribble sometimes a stroke) into the largest error of the answer before. Only
     the last answer is learnt from, after a click the first one too; those between are played without gradients. One
     click may mean several things, so the best of three candidates counts; other answers are single. The predicted
-    quality of every mask is trained to be its Dice.
+    quality of every mask is trained to be its Dice, and to choose among candidates with little regret.
     """
     target = F.avg_pool2d(batch.targets[number], 2)  # masks have half the resolution of the input
     inside = F.avg_pool2d(batch.inside, 2)
@@ -301,7 +302,9 @@ def play(
             loss = mask_loss(logits, target, inside)
             reached = dice_score((logits > 0) & (inside > 0), truth)
             best = loss.min(1).values + 0.05 * loss.mean(1)
-            losses.append(best.mean() + F.smooth_l1_loss(quality, reached, beta=0.1))
+            # The mean, not the median, of what may come of a click: only so is the highest the best choice.
+            regret = (F.softmax(quality / CHOICE, dim=1) * (reached.amax(1, keepdim=True) - reached)).sum(1)
+            losses.append(best.mean() + F.mse_loss(quality, reached) + 0.5 * regret.mean())
             errors.append((quality.detach() - reached).abs().mean().item())
         if turn < corrections:
             rows, best_of = torch.arange(len(logits)), quality.detach().argmax(1)
