@@ -14,16 +14,14 @@ import vesalius
 
 PACKAGE = Path(vesalius.__file__).parent
 DATA = {"errors", "grid", "volume", "prompts", "labels", "answer", "segmentation", "card", "intensity"}
-STATE = DATA | {"scene", "look", "session"}
+STATE = DATA | {"scene", "look", "look_cubes", "look_examples", "look_memory", "session"}
 ALLOWED = {  # what the modules of a room may import of vesalius at any place in the file, beside their own room
     "errors": set(),
     "card": set(),
     "zoo": {"card", "errors"},
     "download": {"card", "errors"},
     **dict.fromkeys(DATA - {"errors", "card"}, DATA),
-    "scene": STATE,
-    "look": STATE,
-    "session": STATE,
+    **dict.fromkeys(STATE - DATA, STATE),
     "io": DATA | {"scene"},
     "layers": set(),
     "models": STATE | {"layers"},
