@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -47,6 +49,20 @@ def test_a_linear_ramp_survives_interpolation(grid: Grid, other: Grid) -> None:
     flat = np.asarray(grid.shape) == 1  # between the centre and the face of a single slice its value holds
     expected = grid.world(np.where(flat, 0, grid.index(between.world(index)))) @ (0.3, -0.2, 0.5)
     np.testing.assert_allclose(values, expected, atol=1e-3 * max(1, np.abs(ramp).max()))
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("start", [(0, 0, 0), (30, 20, 25), (65, 55, 45)])
+def test_a_block_is_interpolated_from_the_part_that_it_needs(order: int, start: tuple[int, int, int]) -> None:
+    numbers = np.random.default_rng(0).integers(0, 99, (1, 90, 80, 70), np.uint8)
+    volume = Volume(numbers, make_grid((90, 80, 70), np.eye(4)))
+    sheared = make_grid((70, 60, 50), [[1.3, 0.05, 0, 0], [0, 1.35, 0.05, 0], [0, 0, 1.5, 0], [0, 0, 0, 1]])
+    tracemalloc.start()
+    block = volume.to(sheared.crop(start, (5, 5, 5)), order, fill=-1)
+    assert tracemalloc.get_traced_memory()[1] < numbers.nbytes / 2
+    tracemalloc.stop()
+    expected = volume.to(sheared, order, fill=-1).to(block.grid)
+    np.testing.assert_allclose(block.voxels, expected.voxels, atol=1e-3)
 
 
 def test_outside_of_the_outermost_faces_is_the_fill() -> None:

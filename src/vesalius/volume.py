@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,11 +101,16 @@ class Volume:
         from scipy import ndimage
 
         out = np.empty((len(self.voxels), *grid.shape), dtype=np.float32)
+        low, high = np.zeros(3, int), np.array(self.grid.shape)
+        if order <= 1:  # only the part that is asked for; a spline of a higher order depends on every voxel
+            corners = affine[:3, :3] @ np.array(list(product(*((0, n - 1) for n in grid.shape)))).T + affine[:3, 3:]
+            low = np.clip(np.floor(corners.min(axis=1)) - 1, 0, high - 1).astype(int)
+            high = np.clip(np.ceil(corners.max(axis=1)) + 2, low + 1, high).astype(int)
         for channel, voxels in enumerate(self.voxels):
             ndimage.affine_transform(
-                np.asarray(voxels, dtype=np.float32),
+                np.asarray(voxels[tuple(map(slice, low, high))], dtype=np.float32),
                 affine[:3, :3],
-                affine[:3, 3],
+                affine[:3, 3] - low,
                 output_shape=grid.shape,
                 output=out[channel],
                 order=order,
