@@ -158,7 +158,8 @@ class _Walk:
                 return
             self.kept[k] = Kept(np.packbits(before), before.shape, cut.score)
             walked[k] = self.remember(view, cut, False)
-            walked.pop(k - step * REACH, None)
+            for old in [other for other in walked if (k - other) * step >= REACH]:
+                del walked[old]
 
 
 def _touching(mask: NDArray[np.bool_], before: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """Which checkpoint plays a folder of recordings, and the function that plays an architecture."""
 
-from players import sam, sam_med2d, sam_med3d
+from players import sam, sam2, sam_med2d, sam_med3d
 
 CARDS = {  # folder -> card
     "sam_vit_b": "sam-vit-b",
@@ -9,11 +9,14 @@ CARDS = {  # folder -> card
     "medsam_vit_b": "medsam",
     "mobilesam_vit_t": "mobile-sam",
     "litemedsam": "lite-medsam",
+    "sam2.1_hiera_t_image": "sam2.1-hiera-t",
+    "medsam2_hiera_t512_volume": "medsam2",
     "sam_med2d_b": "sam-med2d",
     "sam_med3d": "sam-med3d",
 }
 PLAYERS = {  # a card's entry -> play(model, inputs) -> outputs
     "vesalius.models.sam:Sam": sam.play,
+    "vesalius.models.sam2:Sam2": sam2.play,
     "vesalius.models.sam_med2d:SamMed2d": sam_med2d.play,
     "vesalius.models.sam_med3d:SamMed3d": sam_med3d.play,
 }
