@@ -57,6 +57,10 @@ class UniverSeg(nn.Module):
             self.dec_blocks.append(CrossBlock(below + width, below + width, width))
             below = width
         self.out_conv = nn.Conv2d(below, 1, 1)
+        for layer in self.modules():  # there are no norms: with smaller weights nothing would be left of the picture
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="leaky_relu")
+                nn.init.zeros_(layer.bias)
 
     def run(self, scene: Scene) -> Iterator[Answer]:
         """The answer for one target: every slice, seen with all examples given so far."""

@@ -1,0 +1,35 @@
+"""Grey pictures in, and how sure a network is of its mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vesalius.layers.grey_picture import expected_dice, grey_picture, restore
+
+
+def test_colours_become_grey_as_pillow_converts_them() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (3, 7, 5, 1), np.uint8)
+    pillow = np.asarray(Image.fromarray(rgb[..., 0].transpose(2, 1, 0)).convert("L"))
+    assert np.abs(grey_picture(rgb)[0, 0].numpy() * 255 - pillow).max() <= 1
+
+
+def test_the_expected_dice_is_that_of_many_draws() -> None:
+    probability = torch.rand(60, 60, generator=torch.Generator().manual_seed(0)) ** 3
+    mask = probability > 0.5
+    draws = torch.rand(200, 60, 60, generator=torch.Generator().manual_seed(1)) < probability
+    dice = 2 * (draws & mask).sum(dim=(1, 2)) / (draws.sum(dim=(1, 2)) + mask.sum())
+    assert abs(expected_dice(probability) - dice.mean()) < 0.01
+
+
+def test_an_empty_mask_counts_as_right_where_the_network_is_sure() -> None:
+    assert expected_dice(torch.zeros(9, 9)) == 1
+    assert expected_dice(torch.full((9, 9), 0.4)) < 0.1
+
+
+def test_values_are_restored_to_columns_and_rows() -> None:
+    values = torch.zeros(1, 1, 4, 4)
+    values[..., 0, 3] = 1  # first row, last column
+    restored = restore(values, (8, 6, 1))
+    assert restored.shape == (8, 6) and restored[7, 0] == 1 and restored[0, 5] == 0
