@@ -75,7 +75,8 @@ class StuNet(nn.Module):
             skips.append(image)
         image = skips.pop()
         features = []
-        for up, (first, *others) in zip(self.upsample_layers, self.conv_blocks_localization, strict=True):
+        for up, blocks in zip(self.upsample_layers, self.conv_blocks_localization, strict=True):
+            first, *others = list(blocks.children())
             image = first(up(image), skips.pop())
             for block in others:
                 image = block(image)
