@@ -241,3 +241,27 @@ def test_clearing_frees_what_was_listed(server: Server, cache: Path) -> None:
 def test_a_missing_part_of_the_installation_is_not_looked_for_elsewhere() -> None:
     with pytest.raises(vs.FetchError, match="install vesalius again"):
         fetch_weights(toy("package:weights/none.safetensors"))
+
+
+RESTRICTED = vs.Licence("Apache-2.0", "CC-BY-NC-4.0", commercial=False)
+
+
+def test_a_restricted_licence_is_asked_for_once(server: Server) -> None:
+    card = replace(toy(server.address), licence=RESTRICTED)
+    with pytest.raises(vs.LicenceError, match=r"toy are under CC-BY-NC-4\.0.*once with --accept-licence CC-BY-NC-4\.0"):
+        fetch_weights(card)
+    assert server.asked == []
+    vs.accept_licence("CC-BY-NC-SA-4.0")
+    with pytest.raises(vs.LicenceError):
+        fetch_weights(card)
+    vs.accept_licence("CC-BY-NC-4.0")
+    assert fetch_weights(card).read_bytes() == FILE
+
+
+def test_a_licence_can_be_accepted_for_one_process(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = replace(toy(server.address), licence=RESTRICTED)
+    monkeypatch.setenv("VESALIUS_ACCEPT_LICENCE", "CC-BY-NC-SA-4.0,CC-BY-NC-4.0")
+    fetch_weights(card)
+    monkeypatch.delenv("VESALIUS_ACCEPT_LICENCE")
+    with pytest.raises(vs.LicenceError):
+        fetch_weights(card)

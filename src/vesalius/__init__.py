@@ -19,7 +19,16 @@ __version__ = version("vesalius")
 _HOMES = {
     "answer": ("Answer",),
     "card": ("Card", "Licence", "Weights"),
-    "errors": ("CardError", "FetchError", "FormatError", "GeometryError", "PromptError", "VesaliusError"),
+    "download": ("accept_licence",),
+    "errors": (
+        "CardError",
+        "FetchError",
+        "FormatError",
+        "GeometryError",
+        "LicenceError",
+        "PromptError",
+        "VesaliusError",
+    ),
     "grid": ("Grid", "make_grid"),
     "hub": ("load", "save"),
     "intensity": ("Window", "choose_window"),

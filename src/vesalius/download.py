@@ -19,11 +19,12 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from vesalius.card import Card
-from vesalius.errors import FetchError
+from vesalius.errors import FetchError, LicenceError
 
 ATTEMPTS = 3
 TIMEOUT_S = 30
 BLOCK = 1 << 20
+LICENCES = "licences.json"  # in the cache: the names of those that were accepted
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 where the server does not say)
 
@@ -42,8 +43,10 @@ class CacheEntry:
 def fetch_weights(card: Card, progress: Progress = lambda done, total: None) -> Path:
     """The verified checkpoint file of a card, downloaded if it is not on this machine.
 
-    Raises FetchError if it cannot be had, or is not the file that it should be.
+    Raises FetchError if it cannot be had, or is not the file that it should be, and LicenceError if its licence must
+    be accepted first.
     """
+    check_licence(card)
     file = weights_path(card)
     try:
         if file.is_file():
@@ -56,6 +59,39 @@ def fetch_weights(card: Card, progress: Progress = lambda done, total: None) -> 
         place = error.filename or file
         raise FetchError(f"Cannot use {place}: {error.strerror}; set VESALIUS_CACHE to another folder.") from None
     return file
+
+
+def check_licence(card: Card) -> None:
+    """Raise LicenceError for weights that may not be used commercially, until the user has accepted their licence.
+
+    It is accepted once by `accept_licence`, or for one process by VESALIUS_ACCEPT_LICENCE (names with commas between).
+    """
+    name = card.licence.weights
+    if card.licence.commercial or name in accepted_licences():
+        return
+    raise LicenceError(
+        f"The weights of {card.name} are under {name}, which does not allow commercial use; if you accept that, say so"
+        f" once with --accept-licence {name} or set VESALIUS_ACCEPT_LICENCE={name}."
+    )
+
+
+def accept_licence(name: str) -> None:
+    """Remember, for this user and for good, that the licence called `name` ("CC-BY-NC-SA-4.0") is accepted."""
+    file = cache_folder() / LICENCES
+    new = file.with_suffix(f".{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(sorted(accepted_licences() | {name})))
+        new.replace(file)
+    except OSError as error:
+        raise FetchError(f"Cannot write {file}: {error.strerror}; set VESALIUS_CACHE to another folder.") from None
+
+
+def accepted_licences() -> set[str]:
+    """The names of the licences that the user has accepted."""
+    file = cache_folder() / LICENCES
+    remembered = json.loads(file.read_text()) if file.is_file() else []
+    return {*remembered, *os.environ.get("VESALIUS_ACCEPT_LICENCE", "").split(",")}
 
 
 def locate_weights(card: Card) -> Path | None:

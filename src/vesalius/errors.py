@@ -6,6 +6,7 @@
         PromptError     a prompt that the image or the model cannot take
         CardError       an unknown model, or a checkpoint that does not fit its card
         FetchError      weights that cannot be fetched or verified
+        LicenceError    weights whose licence restricts their use and was not accepted yet
 
 Anything else that is raised is a bug of vesalius.
 """
@@ -35,3 +36,7 @@ class CardError(VesaliusError):
 
 class FetchError(VesaliusError):
     """Weights that cannot be fetched or verified."""
+
+
+class LicenceError(VesaliusError):
+    """Weights whose licence restricts their use and was not accepted yet."""

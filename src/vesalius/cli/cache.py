@@ -12,12 +12,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 cache_app = typer.Typer(name="cache", rich_markup_mode=None)
 
 
-def fetch(name: Annotated[str, typer.Argument(help="A model of `vesalius models`.")]) -> None:
+def fetch(
+    name: Annotated[str, typer.Argument(help="A model of `vesalius models`.")],
+    licence: Annotated[
+        str, typer.Option("--accept-licence", metavar="NAME", help="Accept the licence of the weights, once.")
+    ] = "",
+) -> None:
     """Download the weights of a model, verified, into the cache."""
     from vesalius.cli.progress import show_bytes
-    from vesalius.download import fetch_weights
+    from vesalius.download import accept_licence, fetch_weights
     from vesalius.zoo import find_card
 
+    if licence:
+        accept_licence(licence)
     card = find_card(name)
     with show_bytes(card.weights.file) as progress:
         file = fetch_weights(card, progress)
