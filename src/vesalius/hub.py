@@ -1,6 +1,6 @@
 """From a name to a model that is ready to run, and from a model to a folder that `load` takes.
 
-Checkpoints are tensors only: whatever else was pickled with them is thrown away unseen, and no code of theirs runs.
+What a name can be: a card of the zoo, a folder made by `save` or released by others, a class in a Python file.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import importlib
 import importlib.util
 import json
 import os
-import pickle
 import platform
 import sys
 import time
-import types
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -27,14 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.card import Card, Weights
-from vesalius.download import cache_folder, fetch_weights, hash_file
+from vesalius.checkpoint import read_checkpoint
+from vesalius.download import cache_folder, check_licence, fetch_weights, hash_file
 from vesalius.errors import CardError, FormatError
+from vesalius.releases import is_release, read_release
 from vesalius.session import Model
 from vesalius.zoo import CARDS, DEFAULT, find_card
 
 SAVED = "model.safetensors"  # beside card.json in a folder that `save` made
-NESTS = ("model", "net", "model_state_dict", "state_dict", "network_weights", "model_state")
-PREFIXES = ("module.", "_orig_mod.", "sam.")
 COUNTER = "num_batches_tracked"  # of a batch norm: no computation reads it, and some files lack it
 NAMES_SHOWN = 5
 MEASURED_SIZE = 224  # pixels: one window of SAM's vision transformer, so that even ViT-H takes only seconds
@@ -45,12 +42,14 @@ GAIN = 1.15  # bf16 must be this much faster to be worth its rounding, and ONNX 
 def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> Model:
     """The model called `name` with its weights, in evaluation mode.
 
-    `name` is a card of the zoo, a folder made by `save`, or "my_model.py:MyModel", a class with an attribute `card`
-    whose constructor takes the card's options. `weights` replaces the file that the card states. `precision` is "fp32",
-    "bf16", "onnx" (fp32 under ONNX Runtime), or "auto": whichever is fastest on `device`, measured once. Raises
-    CardError and FetchError.
+    `name` is a card of the zoo, a folder made by `save` or released by nnInteractive, or "my_model.py:MyModel", a class
+    with an attribute `card` whose constructor takes the card's options. `weights` replaces the file that the card
+    states. `precision` is "fp32", "bf16", "onnx" (fp32 under ONNX Runtime), or "auto": whichever is fastest on
+    `device`, measured once. Raises CardError, FetchError, and LicenceError for weights whose licence restricts their
+    use until it is accepted.
     """
     model_class, card, own = find_model(name)
+    check_licence(card)
     model = build(model_class, card)
     file = weights or own
     if file is None and card.weights.file:
@@ -106,8 +105,9 @@ def find_model(name: str) -> tuple[Any, Card, Path | None]:
         model_class = import_class(Path(file), attribute)
         return model_class, model_class.card, None
     if Path(name).is_dir() and name not in [card.name for card in CARDS]:
-        card = read_card(Path(name))
-        return find_class(card.entry), card, Path(name) / SAVED
+        folder = Path(name)
+        card, weights = read_release(folder) if is_release(folder) else (read_card(folder), folder / SAVED)
+        return find_class(card.entry), card, weights
     card = find_card(name)
     return find_class(card.entry), card, None
 
@@ -161,89 +161,6 @@ def build(model_class: Any, card: Card) -> Any:
     model = model_class(card.options)
     model.card = card
     return model
-
-
-def read_checkpoint(file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file under the names that the network had, float32; raises CardError."""
-    if not file.is_file():
-        raise CardError(f"There is no weights file {file}; correct the path.")
-    try:
-        record = read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
-    except Exception as error:  # a broken pickle can raise anything
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise CardError(f"{file} is broken or is not a checkpoint ({reason}); fetch it again.") from None
-    state = {str(name): tensor for name, tensor in unwrap(record).items() if isinstance(tensor, Tensor)}
-    if not state:
-        raise CardError(
-            f"{file} holds no named tensors but, perhaps, a whole pickled model; save its state_dict() and load that."
-        )
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-
-
-def read_safetensors(file: Path) -> object:
-    """The tensors of a safetensors file."""
-    from safetensors.torch import load_file
-
-    return load_file(file)
-
-
-def read_pickle(file: Path) -> object:
-    """What PyTorch saved, with everything that is not a tensor or a container replaced by `Discarded`."""
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # more than tensors was pickled: arguments, an optimizer, a module
-        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=TENSORS_ONLY)
-
-
-class Discarded:
-    """Stands for any object that a checkpoint pickles beside its tensors; takes whatever state it is given."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
-
-    def __setitem__(self, key: object, value: object) -> None: ...
-
-    def append(self, item: object) -> None: ...
-
-    def extend(self, items: object) -> None: ...
-
-    def add(self, item: object) -> None: ...
-
-
-TENSOR_MAKERS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "Size"): torch.Size,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-}
-
-
-class TensorUnpickler(pickle.Unpickler):
-    """Rebuilds tensors and nothing else: no class or function that a file names is ever looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return TENSOR_MAKERS.get((module, name), Discarded)
-
-
-TENSORS_ONLY = types.SimpleNamespace(
-    __name__="tensors_only",
-    Unpickler=TensorUnpickler,
-    load=lambda stream, **options: TensorUnpickler(stream, **options).load(),
-)
-
-
-def unwrap(record: object) -> Mapping[object, object]:
-    """The mapping from names to tensors inside what training scripts save around it."""
-    while isinstance(record, Mapping):
-        inner = next((record[nest] for nest in NESTS if isinstance(record.get(nest), Mapping)), None)
-        if inner is None:
-            return record
-        record = inner
-    return {}
 
 
 def fit_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
