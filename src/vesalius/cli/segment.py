@@ -10,6 +10,7 @@ import typer
 from vesalius.cli.arguments import NAMELESS, Said, default_mask, parse_shard, parse_window
 from vesalius.cli.many_images import Folders, segment_folder
 from vesalius.cli.one_image import Asked, Outputs, segment_image
+from vesalius.download import accept_licence
 from vesalius.errors import PromptError
 from vesalius.zoo import DEFAULT
 
@@ -21,7 +22,7 @@ def segment(
         typer.Option("-o", "--output", help="The mask; beside the image if not given. A folder's: a folder."),
     ] = None,
     model: Annotated[
-        str, typer.Option("-m", "--model", help="A name of `vesalius models`, or FILE.py:CLASS.")
+        str, typer.Option("-m", "--model", help="A name of `vesalius models`, a folder, or FILE.py:CLASS.")
     ] = DEFAULT,
     point: Annotated[list[str] | None, typer.Option(metavar="I,J,K", help="A position on the target.")] = None,
     negative: Annotated[list[str] | None, typer.Option(metavar="I,J,K", help="A position off the target.")] = None,
@@ -32,6 +33,9 @@ def segment(
     plane: Annotated[str, typer.Option(help="axial, coronal or sagittal: how a 2D model cuts a volume.")] = "",
     window: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Values that become black and white.")] = "",
     weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
+    licence: Annotated[
+        str, typer.Option("--accept-licence", metavar="NAME", help="Accept the licence of the weights, once.")
+    ] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or onnx.")] = "auto",
     series: Annotated[str, typer.Option(help="Which of several DICOM series: its number or UID.")] = "",
@@ -52,6 +56,8 @@ def segment(
     `--prompts FOLDER`, files of one name belong together; what is done already is skipped. Exit codes: 0 done, 1 some
     cases of a folder failed, 2 bad input.
     """
+    if licence:
+        accept_licence(licence)
     asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample)
     said = Said(target, tuple(point or ()), tuple(negative or ()), tuple(box or ()), mm, prompts)
     if prompts and prompts.is_dir():
