@@ -44,7 +44,7 @@ class Recording:
     """One case of a folder."""
 
     def __init__(self, folder: Path, case: str) -> None:
-        self.folder = folder
+        self.folder, self.name = folder, case
         self.contract: dict[str, Any] = json.loads((folder / "contract.json").read_text())
         self.case: dict[str, Any] = self.contract.get(f"case_{case}", {"inputs": {}, "outputs": {}})
         with np.load(folder / f"golden_{case}.npz") as arrays:
@@ -62,9 +62,15 @@ class Recording:
         return weights
 
     def inputs(self) -> dict[str, np.ndarray]:
-        """What the network was given, under the names without `in.` or `in_`."""
+        """What the network was given, under the names without `in.` or `in_`.
+
+        Of an interactive model also the `sequence` of its prompts, and which parts of the image it looked at.
+        """
         stored = {name[3:]: array for name, array in self.arrays.items() if name.startswith(("in.", "in_"))}
         recipes = {name: row for name, row in self.case["inputs"].items() if "recipe" in row}
+        if f"sequence_{self.name}" in self.contract:
+            stored["sequence"] = np.array(self.contract[f"sequence_{self.name}"], dtype=object)
+        stored |= {name[4:]: array for name, array in self.arrays.items() if name.startswith("out_bbox_")}
         return stored | {name: cook(recipe) for name, recipe in recipes.items()}
 
     def check(self, produced: Mapping[str, np.ndarray]) -> list[Check]:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
-from players import CARDS, PLAYERS
+from players import CARDS, MADE, PLAYERS
 from recording import Check, Recording, read_names
 
 from vesalius.errors import VesaliusError
@@ -46,7 +46,7 @@ def find_cases(folder: Path) -> list[str]:
 def run(folder: Path, case: str, name: str) -> list[Check]:
     """Play one case with the model called `name` and compare what was recorded."""
     recording = Recording(folder, case)
-    card = find_card(CARDS.get(name, name))
+    card = MADE[name](recording.contract) if name in MADE else find_card(CARDS.get(name, name))
     model = random_model(card, tiny=False)
     weights = {key: torch.from_numpy(array) for key, array in recording.weights().items()}
     fit_weights(model, weights, folder / "keys.txt")

@@ -14,7 +14,7 @@ import run
 import torch
 from fill import fill
 from inputs import make_volume
-from players import CARDS
+from players import CARDS, MADE
 from recording import Recording
 
 import vesalius as vs
@@ -24,7 +24,7 @@ from vesalius.zoo import find_card
 CONTRACT = {"scale": {"image_encoder.pos_embed": 3.0}, "tolerance": {"float32_cpu": 1e-4}, "golden_arrays": {}}
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", [*CARDS, *MADE])
 def test_official_outputs_are_reproduced(name: str, shared: Path) -> None:
     folder = shared / "parity" / name
     if not folder.is_dir():

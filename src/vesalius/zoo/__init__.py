@@ -6,10 +6,17 @@ from difflib import get_close_matches
 
 from vesalius.card import Card
 from vesalius.errors import CardError
-from vesalius.zoo import sam, sam2, sam_med2d, sam_med3d, vesalius_s
+from vesalius.zoo import nninteractive, sam, sam2, sam_med2d, sam_med3d, vesalius_s
 
 DEFAULT = "vesalius-s"
-CARDS: tuple[Card, ...] = (*vesalius_s.CARDS, *sam.CARDS, *sam2.CARDS, *sam_med2d.CARDS, *sam_med3d.CARDS)
+CARDS: tuple[Card, ...] = (
+    *vesalius_s.CARDS,
+    *sam.CARDS,
+    *sam2.CARDS,
+    *sam_med2d.CARDS,
+    *sam_med3d.CARDS,
+    *nninteractive.CARDS,
+)
 
 
 def find_card(name: str) -> Card:

@@ -1,6 +1,6 @@
 """Which checkpoint plays a folder of recordings, and the function that plays an architecture."""
 
-from players import sam, sam2, sam_med2d, sam_med3d
+from players import nninteractive, sam, sam2, sam_med2d, sam_med3d
 
 CARDS = {  # folder -> card
     "sam_vit_b": "sam-vit-b",
@@ -14,7 +14,13 @@ CARDS = {  # folder -> card
     "sam_med2d_b": "sam-med2d",
     "sam_med3d": "sam-med3d",
 }
+MADE = {  # folder -> card(contract), where the contract states the sizes of the network
+    "nninteractive_net": nninteractive.card,
+    "nninteractive_prompts": nninteractive.card,
+    "nninteractive_session": nninteractive.card,
+}
 PLAYERS = {  # a card's entry -> play(model, inputs) -> outputs
+    "vesalius.models.nninteractive:NnInteractive": nninteractive.play,
     "vesalius.models.sam:Sam": sam.play,
     "vesalius.models.sam2:Sam2": sam2.play,
     "vesalius.models.sam_med2d:SamMed2d": sam_med2d.play,
