@@ -140,7 +140,8 @@ def check_prompt(prompt: Prompt, image: Grid, accepts: frozenset[str], model: st
     """Refuses what the model does not accept and what does not touch the image, with a PromptError."""
     kind = kind_of(prompt)
     if kind not in accepts:
-        raise PromptError(f"{model} takes {', '.join(sorted(accepts))}; you gave a {kind}.")
+        article = "an" if kind == "example" else "a"
+        raise PromptError(f"{model} takes {', '.join(sorted(accepts))}; you gave {article} {kind}.")
     if isinstance(prompt, MaskHint) and not prompt.mask.grid.same_as(image):
         raise PromptError(
             f"The mask prompt's grid {prompt.mask.grid.shape} is not the image's {image.shape}; "

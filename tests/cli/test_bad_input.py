@@ -86,6 +86,16 @@ def test_box_that_is_not_one(refused: Refused, image: Path, model: str, box: str
     assert "--box" in refused("segment", image, "-m", model, "--box", box)
 
 
+@pytest.mark.parametrize("example", ["ct.nii.gz", "=mask.nii.gz", "a=b=c"])
+def test_an_example_that_is_not_a_pair(refused: Refused, image: Path, model: str, example: str) -> None:
+    assert "IMAGE=MASK" in refused("segment", image, "-m", model, "--example", example)
+
+
+def test_an_example_that_is_not_there_or_not_taken(refused: Refused, image: Path, model: str) -> None:
+    assert "no file" in refused("segment", image, "-m", model, "--example", f"{image}={image.with_name('none.png')}")
+    assert "you gave an example" in refused("segment", image, "-m", model, "--example", f"{image}={image}")
+
+
 def test_point_off_the_image(refused: Refused, image: Path, model: str) -> None:
     assert "outside" in refused("segment", image, "-m", model, "--point", "26,11,3")
 

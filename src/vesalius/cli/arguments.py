@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Said:
-    """The prompts of one call: positions of one `target`, and a `file` that may speak of several.
+    """The prompts of one call: positions and examples of one `target`, and a `file` that may speak of several.
 
     What the file says without naming a target is about this one too.
     """
@@ -30,6 +30,7 @@ class Said:
     boxes: tuple[str, ...] = ()
     mm: bool = False
     file: Path | None = None
+    examples: tuple[str, ...] = ()
 
     def about(self, grid: Grid) -> dict[str, list[Prompt]]:
         """All prompts by target, the file's first; raises PromptError where nothing is said."""
@@ -42,7 +43,7 @@ class Said:
         if own := self._own(grid):
             found.setdefault(self.target, []).extend(own)
         if not found:
-            raise PromptError("Nothing says what to segment; give --point, --box or --prompts.")
+            raise PromptError("Nothing says what to segment; give --point, --box, --example or --prompts.")
         return found
 
     def _own(self, grid: Grid) -> list[Prompt]:
@@ -61,7 +62,7 @@ class Said:
                 raise PromptError(f"--box {text} is not two corners; write them with a colon, such as 10,20,3:40,60,9.")
             first, second = (self._position(corner, "--box", grid) for corner in corners)
             prompts.append(Box(first, second) if self.mm else Box.from_index(grid, first, second))
-        return prompts
+        return [*prompts, *map(read_example, self.examples)]
 
     def _position(self, text: str, option: str, grid: Grid) -> tuple[float, float, float]:
         """Three numbers; a 2D image also takes two in pixels, column and row."""
@@ -74,6 +75,17 @@ class Said:
             raise PromptError(f"{option} {text} is not a position in this image; write {form}.")
         x, y, z = values
         return x, y, z
+
+
+def read_example(text: str) -> Prompt:
+    """The image and the mask that IMAGE=MASK names."""
+    from vesalius.io import read
+    from vesalius.prompts import Example
+
+    image, _, mask = text.partition("=")
+    if not image or not mask or "=" in mask:
+        raise PromptError(f"--example {text} is not an image and its mask; write them as IMAGE=MASK.")
+    return Example(read(image), read(mask))
 
 
 def parse_numbers(text: str) -> list[float]:

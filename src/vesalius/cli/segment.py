@@ -27,6 +27,9 @@ def segment(
     point: Annotated[list[str] | None, typer.Option(metavar="I,J,K", help="A position on the target.")] = None,
     negative: Annotated[list[str] | None, typer.Option(metavar="I,J,K", help="A position off the target.")] = None,
     box: Annotated[list[str] | None, typer.Option(metavar="I,J,K:I,J,K", help="Two corners, both inside.")] = None,
+    example: Annotated[
+        list[str] | None, typer.Option(metavar="IMAGE=MASK", help="Another image and the mask of what is meant.")
+    ] = None,
     mm: Annotated[bool, typer.Option("--mm", help="Positions are RAS+ mm, not voxel indices.")] = False,
     prompts: Annotated[Path | None, typer.Option(help="Prompts from JSON, .mrk.json, CSV or npz; or a folder.")] = None,
     target: Annotated[str, typer.Option(help="What prompts without a target of their own point at.")] = NAMELESS,
@@ -59,7 +62,7 @@ def segment(
     if licence:
         accept_licence(licence)
     asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample)
-    said = Said(target, tuple(point or ()), tuple(negative or ()), tuple(box or ()), mm, prompts)
+    said = Said(target, tuple(point or ()), tuple(negative or ()), tuple(box or ()), mm, prompts, tuple(example or ()))
     if prompts and prompts.is_dir():
         if output is None or report or said != Said(target, file=prompts):
             raise PromptError("A folder needs -o FOLDER and takes no --report and no prompts but those of its files.")
