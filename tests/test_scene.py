@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vesalius as vs
 from phantoms import ball, grids
 from vesalius.intensity import choose_window
-from vesalius.scene import Memo, Scene, box_slices, cues_by_slice, default_plane
+from vesalius.scene import Memo, Scene, View, box_slices, cues_by_slice, default_plane
 
 GRID = vs.make_grid((20, 16, 9), np.diag([1.0, 1, 2, 1]))
 
@@ -121,3 +122,13 @@ def test_the_memo_forgets_the_least_recently_used() -> None:
     for n in (1, 2, 1, 3, 1, 2):
         memo.get(n, lambda n=n: make(n))
     assert made == [1, 2, 3, 2] and memo.bytes <= 250
+
+
+def test_colours_become_grey_as_pillow_converts_them() -> None:
+    grid = vs.make_grid((5, 7, 1), np.eye(4))
+    rgb = np.random.default_rng(0).integers(0, 256, (3, *grid.shape), np.uint8)
+    pillow = np.asarray(Image.fromarray(rgb[..., 0].transpose(2, 1, 0)).convert("L")).T
+    assert np.abs(View(rgb, grid).grey()[..., 0] * 255 - pillow).max() <= 1
+    assert np.array_equal(View(rgb[:1], grid).grey(), rgb[0].astype(np.float32) / 255)
+    with pytest.raises(vs.PromptError, match="2 channels: choose one"):
+        View(rgb[:2], grid).grey()

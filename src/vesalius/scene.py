@@ -16,6 +16,7 @@ from vesalius.intensity import Window
 from vesalius.prompts import Box, Lasso, MaskHint, Point, Prompt, Scribble
 from vesalius.volume import Volume
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as Pillow and OpenCV convert them
 MEMO_BYTES = 256 * 2**20
 POINTS_OF_A_SCRIBBLE = 5  # models that know only clicks see a scribble as so many, spread along the line
 
@@ -51,6 +52,13 @@ class View:
     pixels: NDArray[np.uint8]
     grid: Grid
     cues: Cues = field(default_factory=Cues)
+
+    def grey(self) -> NDArray[np.float32]:
+        """The pixels (i, j, k) in [0, 1] without their colours; raises PromptError for neither 1 nor 3 channels."""
+        if len(self.pixels) not in (1, 3):
+            raise PromptError(f"This model looks at grey images; yours has {len(self.pixels)} channels: choose one.")
+        grey = self.pixels[0] if len(self.pixels) == 1 else np.tensordot(LUMA, self.pixels, 1)
+        return grey.astype(np.float32) / np.float32(255)
 
 
 class Memo:

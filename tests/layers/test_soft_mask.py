@@ -1,18 +1,10 @@
-"""Grey pictures in, and how sure a network is of its mask."""
+"""Soft masks on a picture's own pixels, and how sure a network is of them."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from PIL import Image
 
-from vesalius.layers.grey_picture import expected_dice, grey_picture, restore
-
-
-def test_colours_become_grey_as_pillow_converts_them() -> None:
-    rgb = np.random.default_rng(0).integers(0, 256, (3, 7, 5, 1), np.uint8)
-    pillow = np.asarray(Image.fromarray(rgb[..., 0].transpose(2, 1, 0)).convert("L"))
-    assert np.abs(grey_picture(rgb)[0, 0].numpy() * 255 - pillow).max() <= 1
+from vesalius.layers.soft_mask import expected_dice, restore
 
 
 def test_the_expected_dice_is_that_of_many_draws() -> None:

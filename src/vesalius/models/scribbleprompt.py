@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from vesalius.answer import Answer
-from vesalius.layers.grey_picture import expected_dice, grey_picture, restore
+from vesalius.layers.soft_mask import expected_dice, restore
 from vesalius.look import Cut, propagate
 from vesalius.scene import Cues, Scene, View
 
@@ -68,7 +68,7 @@ class ScribblePrompt(nn.Module):
 
     def look(self, view: View) -> Tensor:
         """The network's input `(1, 5, size, size)`: a view and its cues."""
-        picture, cues = grey_picture(view.pixels), view.cues
+        picture, cues = torch.from_numpy(view.grey()[..., 0].T)[None, None], view.cues
         strokes = draw_strokes(cues, view.grid.shape, self.size)
         points, boxes, previous = cues.points[:, :2], cues.boxes[:, :, :2], self.previous(cues)
         return self.stack(picture, points, cues.positive, boxes, strokes, previous)

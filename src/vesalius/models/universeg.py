@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
-from vesalius.layers.grey_picture import expected_dice, grey_picture, restore
+from vesalius.layers.soft_mask import expected_dice, restore
 from vesalius.look import Cut
 from vesalius.look_examples import every_slice, example_views
 from vesalius.scene import Scene, View
@@ -94,7 +94,7 @@ class UniverSeg(nn.Module):
 
     def picture(self, view: View) -> Tensor:
         """The picture `(1, 1, size, size)` of a view, its darkest pixel 0 and its brightest 1."""
-        grey = grey_picture(view.pixels)
+        grey = torch.from_numpy(view.grey()[..., 0].T)[None, None]
         return self.resize((grey - grey.min()) / (grey.max() - grey.min()).clamp(min=1e-8))
 
     def resize(self, picture: Tensor) -> Tensor:
