@@ -13,7 +13,8 @@ from phantoms import ball
 from vesalius import hub
 from vesalius.__main__ import main
 from vesalius.grid import Grid
-from vesalius.io import read, read_segmentation
+from vesalius.io import read, read_segmentation, write
+from vesalius.volume import Volume
 from vesalius.zoo import find_card
 
 
@@ -142,3 +143,46 @@ def test_network_of_the_zoo_in_a_folder(picture: Path, tmp_path: Path) -> None:
     assert (model["device"], model["precision"]) == ("cpu", "fp32")
     assert model["weights"]["pinned"] and len(model["weights"]["sha256"]) == 64
     assert picture.with_name("photo_mask.png").exists()
+
+
+SMALL = """
+from dataclasses import replace
+
+import torch
+
+from vesalius.card import APACHE, Weights
+from vesalius.models.universeg import UniverSeg
+from vesalius.zoo import find_card
+
+
+class Small(UniverSeg):
+    card = find_card("universeg")
+    card = replace(card, options={**card.options, **card.tiny}, weights=Weights((), ""), licence=APACHE)
+
+    def __init__(self, options):
+        torch.manual_seed(0)
+        super().__init__(options)
+"""
+
+
+def test_examples_are_given_as_files_or_in_a_prompt_file(
+    picture: Path, image: Path, grid: Grid, tmp_path: Path
+) -> None:
+    (tmp_path / "small.py").write_text(SMALL)
+    Image.fromarray((np.array(Image.open(picture)) > 100).astype(np.uint8) * 255).save(tmp_path / "photo_truth.png")
+    write(Volume((ball(grid).voxels > 150).astype(np.uint8), grid), tmp_path / "truth.nii.gz")
+    pairs = [(picture, tmp_path / "photo_truth.png"), (image, tmp_path / "truth.nii.gz")]
+    call = ["segment", str(image), "-m", f"{tmp_path / 'small.py'}:Small", "--target", "ball"]
+    examples = [word for one, mask in pairs for word in ("--example", f"{one}={mask}")]
+    report, overlay = tmp_path / "run.json", tmp_path / "look.png"
+    outputs = ["-o", str(tmp_path / "a.nrrd"), "--report", str(report), "--overlay", str(overlay)]
+    assert main([*call, *examples, *outputs]) == 0
+    told = json.loads(report.read_text())["history"][0]["prompts"]
+    assert [prompt["kind"] for prompt in told] == ["example", "example"] and "zlib" not in str(told)
+    assert overlay.exists()
+    said = tmp_path / "said.json"
+    prompts = [{"kind": "example", "image": one.name, "mask": mask.name} for one, mask in pairs]
+    said.write_text(json.dumps({"version": 1, "space": "RAS", "prompts": prompts}))
+    assert main([*call, "--prompts", str(said), "-o", str(tmp_path / "b.nrrd")]) == 0
+    masks = [read_segmentation(tmp_path / name).mask("ball") for name in ("a.nrrd", "b.nrrd")]
+    assert masks[0].any() and np.array_equal(masks[0], masks[1])

@@ -1,6 +1,6 @@
 """Which checkpoint plays a folder of recordings, and the function that plays an architecture."""
 
-from players import nninteractive, sam, sam2, sam_med2d, sam_med3d
+from players import nninteractive, sam, sam2, sam_med2d, sam_med3d, scribbleprompt, universeg
 
 CARDS = {  # folder -> card
     "sam_vit_b": "sam-vit-b",
@@ -13,6 +13,8 @@ CARDS = {  # folder -> card
     "medsam2_hiera_t512_volume": "medsam2",
     "sam_med2d_b": "sam-med2d",
     "sam_med3d": "sam-med3d",
+    "scribbleprompt_unet": "scribbleprompt-unet",
+    "universeg_v1": "universeg",
 }
 MADE = {  # folder -> card(contract), where the contract states the sizes of the network
     "nninteractive_net": nninteractive.card,
@@ -25,4 +27,6 @@ PLAYERS = {  # a card's entry -> play(model, inputs) -> outputs
     "vesalius.models.sam2:Sam2": sam2.play,
     "vesalius.models.sam_med2d:SamMed2d": sam_med2d.play,
     "vesalius.models.sam_med3d:SamMed3d": sam_med3d.play,
+    "vesalius.models.scribbleprompt:ScribblePrompt": scribbleprompt.play,
+    "vesalius.models.universeg:UniverSeg": universeg.play,
 }
