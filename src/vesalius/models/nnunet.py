@@ -1,0 +1,406 @@
+"""nnU-Net and the models that are one: a U-Net that looks at a whole image window by window and names its classes.
+
+nnU-Net, Isensee et al. 2021 (v1 and v2, Apache-2.0); STU-Net, Huang et al. 2023 (Apache-2.0); MultiTalent, Ulrich et
+al. 2023 (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vesalius.answer import Answer
+from vesalius.errors import PromptError
+from vesalius.grid import Grid
+from vesalius.layers.stunet import StuNet
+from vesalius.layers.unet import Unet, UnetSizes
+from vesalius.look_windows import Shape, blend, mirrored, read_slabs, resampled, starts
+from vesalius.prompts import Box
+from vesalius.scene import Scene, View
+from vesalius.volume import Volume
+
+AIR_HU = -500.0  # a CT voxel below this, and not enclosed by a body, is empty space
+COARSE = 4  # bodies and structures are outlined on every fourth voxel
+MARGIN = 2  # ... with so many of these around them
+ANISOTROPIC = 3.0  # beyond this ratio of spacings, nnU-Net resamples the coarse axis to its nearest voxels
+FOLD = re.compile(r"networks\.\d+\.|previous\.networks\.\d+\.")
+OLD_NAMES = (  # of nnU-Net v1, as v2 has them
+    (r"^conv_blocks_context\.(\d+)\.", r"encoder.stages.\1.0."),
+    (r"^conv_blocks_localization\.(\d+)\.", r"decoder.stages.\1."),
+    (r"\.blocks\.(\d+)\.", r".convs.\1."),
+    (r"\.instnorm\.", ".norm."),
+    (r"^tu\.", "decoder.transpconvs."),
+    (r"^seg_outputs\.", "decoder.seg_layers."),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image as the network sees it: `pixels` (C, i, j, k) over the extent of `grid`, whose voxels are the image's.
+
+    The axes run as `grid` says, the one along which slabs are smallest first; `order` are their places among the
+    network's axes. `body` (i, j, k) is where something may be; `flat` the axis that is resampled to nearest voxels.
+    """
+
+    pixels: Tensor
+    grid: Grid
+    order: Shape
+    body: Tensor
+    flat: int | None
+
+    @property
+    def shape(self) -> Shape:
+        """The network's voxels along each axis."""
+        i, j, k = self.pixels.shape[1:]
+        return i, j, k
+
+
+class NnUnet(nn.Module):
+    """One network, or one for each fold, whose logits are averaged.
+
+    `options`: `network` ("unet" or "stunet") and its `sizes`; `folds`; `axes`, the directions in which the network's
+    axes run ("SPL": nnU-Net's z, y, x of an image stored as LPS); `spacing_mm` along them (None: the image's own) and
+    the window `patch`; the `normalisation` of each channel; `outputs`, the structure of each class ("": background),
+    which are `exclusive` or may overlap; the axes to `mirror`; the `step` between windows, as a part of one; of a
+    cascade, the options of the `previous` model.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.sizes = UnetSizes(**{name: frozen(value) for name, value in options["sizes"].items()})
+        build = StuNet if options["network"] == "stunet" else Unet
+        networks = nn.ModuleList(build(self.sizes) for _ in range(options.get("folds", 1)))
+        self.networks: nn.ModuleList = networks.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.previous = NnUnet(options["previous"]) if "previous" in options else None
+        self.axes, self.patch = str(options["axes"]), frozen(options["patch"])
+        self.spacing_mm: tuple[float | None, ...] = frozen(options["spacing_mm"])
+        self.normalisation: list[dict[str, Any]] = list(options["normalisation"])
+        self.outputs: tuple[str, ...] = frozen(options["outputs"])
+        self.exclusive = bool(options.get("exclusive", True))
+        self.mirror, self.step = frozen(options.get("mirror", ())), float(options.get("step", 0.5))
+        # What the heads read is blended where it is less than what they say.
+        self.late = len(networks) * self.sizes.widths[0] < self.sizes.classes
+        self.precision = "fp32"
+
+    def run(self, scene: Scene) -> Iterator[Answer]:
+        """The structures asked for, block by block on the image's own voxels."""
+        codes, places, *blocks = scene.memo((scene.structures, scene.region), lambda: self.look(scene))
+        grid = scene.image.grid.orient(codes)
+        for start, block in zip(places, blocks, strict=True):
+            if self.exclusive:
+                targets = tuple(name if name in scene.structures else "" for name in self.outputs)
+                yield Answer(Volume(block, grid.crop(start, block.shape[1:])), targets, coded=True)
+            else:
+                inside = np.unpackbits(block, axis=0, count=len(scene.structures)).view(bool)
+                yield Answer(Volume(inside, grid.crop(start, inside.shape[1:])), scene.structures, 0.5)
+
+    def look(self, scene: Scene) -> tuple[Any, ...]:
+        """The storage order of the blocks, where each starts, and the blocks: codes, or the bits of each structure."""
+        frame = self.frame(scene.image)
+        low, high = voxels_of(scene.region, frame.grid)
+        mask = frame.body & box_mask(frame, low, high)
+        if self.exclusive and set(scene.structures) != set(self.outputs) - {""} and self.finds(frame):
+            scene.progress("looking for " + ", ".join(scene.structures[:3]))
+            mask &= self.find(frame, mask, scene.structures)
+        channels = [self.outputs.index(name) for name in scene.structures]
+        whole = scene.image.grid.orient(frame.grid.codes)
+        corner = np.rint(whole.index(frame.grid.world((0, 0, 0)))).astype(int)
+        places, blocks = [], []
+        for first, block in self.read(frame, frame.grid.shape, mask, self.step, channels):
+            scene.progress(f"plane {first} of {frame.grid.shape[0]}")
+            rows = slice(max(low[0] - first, 0), max(high[0] - first, 0))
+            part = block[:, rows, low[1] : high[1], low[2] : high[2]]
+            if part.size:
+                places.append((int(corner[0]) + max(first, int(low[0])), *(corner[1:] + low[1:]).tolist()))
+                blocks.append(part if self.exclusive else np.packbits(part, axis=0))
+        return (frame.grid.codes, places, *blocks)
+
+    @torch.inference_mode()
+    def read(
+        self, frame: Frame, output: Shape, mask: Tensor, step: float, channels: list[int]
+    ) -> Iterator[tuple[int, NDArray]]:
+        """Blocks of `output` voxels and their first planes: (1, t, j, k) codes or, of overlapping `channels`, booleans.
+
+        Outside of the mask is background.
+        """
+        weight, bias = self.head()
+        order, back = frame.order, [frame.order.index(axis) for axis in range(3)]
+
+        def encode(windows: Tensor) -> Tensor:
+            seen = self.encode(windows.permute(0, 1, *(2 + axis for axis in back)))
+            return seen.permute(0, *(2 + axis for axis in order), 1)
+
+        def classes(voxels: Tensor) -> Tensor:
+            logits = torch.addmm(bias, voxels, weight.T) if self.late else voxels
+            if not self.exclusive:
+                return logits[:, channels] > 0
+            # On a CPU numpy's is twice as fast as torch's.
+            best = torch.from_numpy(logits.numpy().argmax(1)) if logits.device.type == "cpu" else logits.argmax(1)
+            return best.to(torch.uint8 if self.sizes.classes <= 256 else torch.int16)[:, None]
+
+        patch = tuple(self.patch[axis] for axis in order)
+        slabs = blend(frame.pixels, encode, patch, step, mask)
+        rows, *across = (resampled(*sizes, nearest=True).long() for sizes in zip(frame.shape, output, strict=True))
+        for first, block in read_slabs(slabs, frame.shape, output, classes, frame.flat):
+            inside = mask[rows[first : first + block.shape[1]]][:, across[0]][:, :, across[1]].numpy()
+            yield first, np.where(inside, block, block.dtype.type(0))
+
+    def finds(self, frame: Frame) -> bool:
+        """Whether a first look with windows side by side would cost less than half of a whole one."""
+        sizes = list(zip(frame.shape, (self.patch[axis] for axis in frame.order), strict=True))
+        first, whole = (np.prod([len(starts(*each, step)) for each in sizes]) for step in (1.0, self.step))
+        return bool(2 * first < whole)
+
+    def find(self, frame: Frame, mask: Tensor, structures: tuple[str, ...]) -> Tensor:
+        """Where a first look with windows side by side sees the structures, and some space around."""
+        found = torch.zeros_like(mask)
+        wanted = [code for code, name in enumerate(self.outputs) if name in structures]
+        for first, block in self.read(frame, frame.shape, mask, 1.0, []):
+            found[first : first + block.shape[1]] = torch.from_numpy(np.isin(block[0], wanted))
+        return grow(found)
+
+    def encode(self, windows: Tensor) -> Tensor:
+        """What is blended (B, F, i, j, k) of windows (B, C, i, j, k): logits, or what the heads of all folds read."""
+        parameter = next(self.parameters())
+        windows = windows.to(parameter.device)
+        with torch.autocast(windows.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return mirrored(self.features if self.late else self.logits, self.mirror)(windows).float()
+
+    def logits(self, windows: Tensor) -> Tensor:
+        """The mean of all folds (B, classes, i, j, k)."""
+        return torch.stack([network(windows) for network in self.networks]).mean(0)
+
+    def features(self, windows: Tensor) -> Tensor:
+        """What the heads of all folds read, one after the other."""
+        return torch.cat([network.features(windows)[-1] for network in self.folds()], dim=1)
+
+    def head(self) -> tuple[Tensor, Tensor]:
+        """The heads of all folds as one linear layer from features to their mean logits."""
+        heads = [network.heads[-1] for network in self.folds()]
+        weight = torch.cat([head.weight.flatten(1) for head in heads], dim=1) / len(heads)
+        return weight, torch.stack([head.bias for head in heads]).mean(0)
+
+    def folds(self) -> list[Any]:
+        """The network of each fold."""
+        return list(self.networks)
+
+    def forward(self, view: View) -> Tensor:
+        """Logits (classes, i, j, k) on the view's own voxels, differentiable; its pixels are the image's own values."""
+        axes, flips = view.grid.axis_order(self.axes)
+        turned = [1 + n for n, flip in enumerate(flips) if flip]
+        pixels = torch.from_numpy(self.normalise(Volume(view.pixels, view.grid).orient(self.axes)).voxels.copy())
+        strides = np.prod(self.sizes.strides, axis=0)
+        gaps = [int(-size % stride) for size, stride in zip(pixels.shape[1:], strides, strict=True)]
+        padded = F.pad(pixels, [side for gap in reversed(gaps) for side in (0, gap)])
+        logits = self.logits(padded[None].to(next(self.parameters()).device))[0]
+        logits = logits[:, : pixels.shape[1], : pixels.shape[2], : pixels.shape[3]].flip(turned)
+        return logits.permute(0, *(1 + axes.index(axis) for axis in range(3)))
+
+    def frame(self, image: Volume) -> Frame:
+        """The image cropped to what is not zero, normalised, and resampled as nnU-Net does it."""
+        self.check(image)
+        whole = image.orient(self.axes)
+        volume = whole.crop(*nonzero(whole.voxels))
+        spacing = [mm or own for mm, own in zip(self.spacing_mm, volume.grid.spacing_mm, strict=True)]
+        sizes = zip(volume.grid.shape, volume.grid.spacing_mm, spacing, strict=True)
+        shape = triple(max(1, round(size * own / mm)) for size, own, mm in sizes)
+        flat = coarse_axis(volume.grid.spacing_mm, spacing)
+        slab = int(np.argmax([size / patch for size, patch in zip(shape, self.patch, strict=True)]))
+        order = (slab, *(axis for axis in range(3) if axis != slab))
+        normal = self.normalise(volume)
+        between = triple(volume.grid.shape[axis] if axis == flat else size for axis, size in enumerate(shape))
+        resized = normal.to(normal.grid.resize(between), order=3).to(normal.grid.resize(shape), order=0)
+        if self.previous:
+            resized = self.previous.answered(image, resized)
+        turned = resized.orient("".join(self.axes[axis] for axis in order))
+        pixels = torch.from_numpy(np.ascontiguousarray(turned.voxels))
+        place = None if flat is None else order.index(flat)
+        return Frame(pixels, volume.grid.orient(turned.grid.codes), order, self.body(turned), place)  # type: ignore[arg-type]
+
+    def check(self, image: Volume) -> None:
+        """Refuses an image with another number of channels; warns of CT normalisation for what is not CT."""
+        expected = len(self.normalisation)
+        if len(image.voxels) != expected:
+            raise PromptError(f"This model looks at {expected} channel(s); the image has {len(image.voxels)}.")
+        scale = {each["scheme"] for each in self.normalisation}
+        if "ct" in scale and image.source.modality not in ("", "CT"):
+            warnings.warn(
+                f"This model was trained on CT; the image says that it is {image.source.modality}.", stacklevel=2
+            )
+
+    def normalise(self, volume: Volume) -> Volume:
+        """Each channel by its own scheme, in float32."""
+        out = np.empty(volume.voxels.shape, np.float32)
+        for channel, (values, how) in enumerate(zip(volume.voxels, self.normalisation, strict=True)):
+            out[channel] = SCHEMES[how["scheme"]](values, how)
+        return Volume(out, volume.grid, volume.source)
+
+    def body(self, image: Volume) -> Tensor:
+        """Where a CT is not empty space outside of a body, with a margin; of other images everywhere."""
+        levels = [
+            (values, (AIR_HU - how["mean"]) / how["sd"])
+            for values, how in zip(image.voxels, self.normalisation, strict=False)
+            if how["scheme"] == "ct"
+        ]
+        if not levels:
+            return torch.ones(image.grid.shape, dtype=torch.bool)
+        dense = torch.from_numpy(np.logical_or.reduce([values > level for values, level in levels]))
+        from scipy import ndimage
+
+        axial = next(axis for axis, letter in enumerate(image.grid.codes) if letter in "SI")
+        coarse = F.max_pool3d(dense[None].float(), COARSE, ceil_mode=True)[0].bool().movedim(axial, 0).numpy()
+        filled = np.stack([ndimage.binary_fill_holes(plane) for plane in coarse])
+        return enlarge(torch.from_numpy(filled).movedim(0, axial), image.grid.shape)
+
+    def answered(self, image: Volume, pixels: Volume) -> Volume:
+        """Pixels with this model's own answer beside them, one channel for each structure: the input of a cascade."""
+        frame = self.frame(image)
+        grid = pixels.grid.orient(frame.grid.codes)
+        codes = np.zeros((1, *grid.shape), np.uint8)
+        for first, block in self.read(frame, grid.shape, frame.body, self.step, []):
+            codes[:, first : first + block.shape[1]] = block
+        own = Volume(codes, grid).orient(pixels.grid.codes).voxels
+        each = [(own == code).astype(np.float32) for code in range(1, self.sizes.classes)]
+        return Volume(np.concatenate([pixels.voxels, *each]), pixels.grid, pixels.source)
+
+    def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of an official file (v1 or v2, 2D or 3D, or of several folds) under our names."""
+        converted = {}
+        for name, tensor in state.items():
+            fold = FOLD.match(name)
+            prefix = fold.group() if fold else "networks.0."
+            name = name.removeprefix(prefix)
+            if name.startswith("decoder.encoder.") or ".all_modules." in name:
+                continue  # nnU-Net v2 registers its modules under several names
+            if isinstance(self.networks[0], Unet) and name.startswith(("conv_blocks_", "tu.", "seg_outputs.")):
+                name = self.new_name(name)
+            if tensor.ndim == 4:  # of a 2D network
+                tensor = tensor[:, :, None]
+            converted[prefix + name] = tensor
+        if isinstance(self.networks[0], Unet) and any(name.startswith("tu.") for name in state):
+            for name, tensor in self.state_dict().items():
+                if name.endswith(".bias") and re.search(r"transpconvs|seg_layers", name):
+                    converted[name] = torch.zeros_like(tensor)  # v1 has none there
+        return converted
+
+    def new_name(self, name: str) -> str:
+        """The name of nnU-Net v2 for one of v1, which keeps the last convolution of some stages in a second block."""
+        depths = self.sizes.depth if "context" in name else self.sizes.decoder_depth[::-1]
+        if last := re.match(r"(conv_blocks_\w+\.(\d+))\.([01])\.blocks\.(\d+)", name):
+            stage, number, second, block = last.groups()
+            index = depths[int(number)] - 1 if second == "1" else block
+            name = f"{stage}.blocks.{index}{name[last.end() :]}"
+        for old, new in OLD_NAMES:
+            name = re.sub(old, new, name)
+        return name
+
+
+def frozen(value: Any) -> Any:
+    """Lists as tuples, all the way down."""
+    return tuple(frozen(part) for part in value) if isinstance(value, list | tuple) else value
+
+
+def triple(values: Iterable[int]) -> Shape:
+    """Three numbers."""
+    i, j, k = values
+    return i, j, k
+
+
+def ct(values: NDArray, how: Mapping[str, Any]) -> NDArray:
+    """Clipped to what the training data's structures had, then their mean and standard deviation."""
+    return (np.clip(values, how["low"], how["high"], dtype=np.float32) - how["mean"]) / max(how["sd"], 1e-8)
+
+
+def zscore(values: NDArray, how: Mapping[str, Any]) -> NDArray:
+    """By the image's own mean and standard deviation; if `masked`, of what is not empty, which stays as it is."""
+    values = values.astype(np.float32)
+    inside = filled_nonzero(values) if how.get("masked") else np.ones(values.shape, bool)
+    if not inside.any():
+        return values
+    mean, deviation = values[inside].mean(), values[inside].std()
+    return np.where(inside, (values - mean) / max(deviation, 1e-8), values)
+
+
+def unit(values: NDArray, how: Mapping[str, Any]) -> NDArray:
+    """Spread over 0 to 1."""
+    values = values.astype(np.float32) - values.min()
+    return values / max(float(values.max()), 1e-8)
+
+
+SCHEMES = {
+    "ct": ct,
+    "zscore": zscore,
+    "unit": unit,
+    "rgb": lambda values, how: values.astype(np.float32) / 255,
+    "none": lambda values, how: values.astype(np.float32),
+}
+
+
+def filled_nonzero(values: NDArray) -> NDArray[np.bool_]:
+    """Where values (i, j, k) are not zero, or enclosed by what is not."""
+    from scipy import ndimage
+
+    return ndimage.binary_fill_holes(values != 0)
+
+
+def nonzero(voxels: NDArray) -> tuple[Shape, Shape]:
+    """Start and shape of the smallest box around all that is not zero in any channel; everything if all is zero."""
+    filled = np.logical_or.reduce(voxels != 0) if len(voxels) > 1 else voxels[0] != 0
+    spans = []
+    for axis in range(3):
+        rows = np.flatnonzero(filled.any(axis=tuple(other for other in range(3) if other != axis)))
+        spans.append((int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, filled.shape[axis]))
+    i, j, k = spans
+    return (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
+
+
+def coarse_axis(*spacings: tuple[float, ...] | list[float]) -> int | None:
+    """The axis that is much coarser than the others in the first of the spacings in which they differ so much."""
+    for spacing in spacings:
+        if max(spacing) / min(spacing) > ANISOTROPIC:
+            coarsest = [axis for axis, mm in enumerate(spacing) if mm == max(spacing)]
+            return coarsest[0] if len(coarsest) == 1 else None
+    return None
+
+
+def voxels_of(region: Box | None, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first voxel in a region and the first one beyond it; of the whole grid where there is none."""
+    if region is None:
+        return np.zeros(3, int), np.array(grid.shape)
+    index = grid.index(region.corners())
+    low = np.ceil(index.min(axis=0) - 1e-6).clip(0).astype(int)
+    high = np.floor(index.max(axis=0) + 1e-6).astype(int) + 1
+    return np.minimum(low, grid.shape), np.clip(high, low, grid.shape)
+
+
+def box_mask(frame: Frame, low: NDArray[np.int64], high: NDArray[np.int64]) -> Tensor:
+    """The network's voxels that touch a box of the image's voxels."""
+    mask = torch.zeros(frame.shape, dtype=torch.bool)
+    zoom = np.array(frame.shape) / frame.grid.shape
+    first, last = np.floor(low * zoom).astype(int), np.ceil(high * zoom).astype(int)
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    mask[i, j, k] = True
+    return mask
+
+
+def grow(mask: Tensor) -> Tensor:
+    """A mask (i, j, k) and some space around it, in coarse steps."""
+    coarse = F.max_pool3d(mask[None].float(), COARSE, ceil_mode=True)[0]
+    return enlarge(coarse.bool(), mask.shape)
+
+
+def enlarge(coarse: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A coarse mask with its margin, on all voxels."""
+    grown = F.max_pool3d(coarse[None].float(), 2 * MARGIN + 1, 1, MARGIN)[0].bool()
+    for axis, size in enumerate(shape):
+        grown = grown.repeat_interleave(COARSE, dim=axis).narrow(axis, 0, size)
+    return grown
