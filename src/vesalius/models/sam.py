@@ -61,7 +61,6 @@ class Sam(nn.Module):
         super().__init__()
         self.size = int(options["size"])
         self.preprocess = str(options["preprocess"])
-        self.predicts_dice = bool(options.get("predicts_dice", False))
         self.precision = "fp32"
         self.image_encoder = build_encoder(options["encoder"], self.size)
         self.prompt_encoder = PromptEncoder()
@@ -129,7 +128,7 @@ class Sam(nn.Module):
         mask = None if mask is None else mask.to(device)
         low, iou = self.decode(embedding.float(), places, signs, mask, ambiguous)
         iou = iou[0].clamp(0, 1)
-        return RESTORE[self.preprocess](low, frame)[0], iou if self.predicts_dice else 2 * iou / (1 + iou), low[0]
+        return RESTORE[self.preprocess](low, frame)[0], 2 * iou / (1 + iou), low[0]
 
     def mask_logits(self, frame: Frame, cues: Cues) -> Tensor | None:
         """What the decoder starts from (1, 1, 4h, 4w): its own last logits, or a mask given or carried."""

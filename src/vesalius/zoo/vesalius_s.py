@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from vesalius.card import Card, Licence, Weights
-from vesalius.zoo.sam import CLASSIFIER, SAM_PREPROCESSING, SAM_PROMPTS
+from vesalius.zoo.sam import SAM_PREPROCESSING, SAM_PROMPTS
 
 VESALIUS_S = Card(
     name="vesalius-s",
-    entry="vesalius.models.sam:Sam",
+    entry="vesalius.models.vesalius_s:VesaliusS",
     summary="Ours, inside the package: any structure in any image from clicks, boxes, scribbles, lassos or masks.",
-    options={"encoder": "tiny_vit", "size": 256, "preprocess": "sam", "predicts_dice": True},
+    options={"encoder": "tiny_vit", "size": 256},
     accepts=SAM_PROMPTS,
     dimensions=2,
     orientation="LPS",
-    preprocessing=SAM_PREPROCESSING.format(size=256),
+    preprocessing="The picture, or the part around a small target: " + SAM_PREPROCESSING.format(size=256),
     weights=Weights(
         urls=("package:weights/vesalius-s.safetensors",),
         file="vesalius-s.safetensors",
-        sha256="bd7e209d26cd939721305536160a0420ff66119d31347a42cc67ce99ae2216da",
-        bytes=19_688_640,
+        sha256="7bdb0ed9ef4561594978cb36c16ecc97fe9723e83703663028439e3260d89825",
+        bytes=21_494_626,
     ),
     licence=Licence(
         code="Apache-2.0",
@@ -29,7 +29,6 @@ VESALIUS_S = Card(
     ),
     paper="Zhang et al., Faster Segment Anything, 2023, arXiv:2306.14289",
     modalities=("CT", "MR", "PET", "US", "endoscopy", "fundus", "histology", "fluorescence", "brightfield"),
-    unused=CLASSIFIER,
     tiny={"encoder": "tiny_vit_nano", "size": 64},
     trained_on={
         "breast_lesions_usg": "CC-BY-4.0",
@@ -58,6 +57,7 @@ VESALIUS_S = Card(
         "soft_tissue_sarcoma": "CC-BY-3.0",
         "stardist_nuclei2d": "BSD-3-Clause",
         "sunnybrook_cmr": "CC0-1.0",
+        "synthseg_labelmaps (labels only)": "Apache-2.0",
         "totalsegmentator_ct": "Apache-2.0",
         "totalsegmentator_mr": "Apache-2.0",
     },
