@@ -156,3 +156,11 @@ def test_a_region_is_for_models_that_look_everywhere() -> None:
         vs.Session(Balls(), IMAGE, region=box)
     with pytest.raises(vs.PromptError, match="outside the image"):
         vs.Session(Halves(), IMAGE, region=vs.Box.from_index(IMAGE.grid, (50, 2, 2), (59, 9, 4)))
+
+
+def test_what_restricted_weights_made_says_so() -> None:
+    licence = vs.Licence("Apache-2.0", "CC-BY-NC-4.0", commercial=False)
+    model = Balls()
+    model.card = replace(Balls.card, licence=licence)
+    assert vs.Session(model, IMAGE).add(click(12, 10, 3)).licence == "CC-BY-NC-4.0"
+    assert session().add(click(12, 10, 3)).licence == ""

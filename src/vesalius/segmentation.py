@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -23,7 +23,8 @@ class Segmentation:
     """Label layers (L, i, j, k) on a grid; overlapping structures sit in different layers.
 
     `places` maps each structure's name to its (layer, value). `annotated` are the structures that were looked for:
-    one of them without voxels is absent, anything else is unknown.
+    one of them without voxels is absent, anything else is unknown. `licence` is that of the weights which made it, if
+    it restricts their use; files carry it too.
     """
 
     layers: NDArray
@@ -32,6 +33,7 @@ class Segmentation:
     places: Mapping[str, tuple[int, int]]
     annotated: frozenset[str] = frozenset()
     source: Source = field(default_factory=Source)
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if self.layers.ndim != 4 or self.layers.shape[1:] != self.grid.shape:
@@ -51,7 +53,7 @@ class Segmentation:
     def to(self, grid: Grid) -> Segmentation:
         """The same labels on another grid: the nearest voxel's label, background outside."""
         layers = Volume(self.layers, self.grid).to(grid, order=0).voxels.astype(self.layers.dtype)
-        return Segmentation(layers, grid, self.labels, self.places, self.annotated, self.source)
+        return replace(self, layers=layers, grid=grid)
 
     @classmethod
     def from_answers(cls, answers: Iterable[Answer], grid: Grid, labels: LabelSpace) -> Segmentation:

@@ -148,9 +148,8 @@ class Session:
         last = {target: step for step in self.steps for target in step.found}
         answers = (step.best(target).answer(self.image.grid, target) for target, step in last.items())
         found = Segmentation.from_answers(answers, self.image.grid, LabelSpace.of(last))
-        return Segmentation(
-            found.layers, self.image.grid, found.labels, found.places, found.annotated, self.image.source
-        )
+        licence = self.model.card.licence
+        return replace(found, source=self.image.source, licence="" if licence.commercial else licence.weights)
 
     def score(self, target: str = "1") -> float | None:
         """The predicted Dice of a target's mask, of a volume the mean of its slices weighted by their areas.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+import gzip
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -143,6 +144,20 @@ def test_labels_are_kept(row: Row, tmp_path: Path) -> None:
     for name, (layer, value) in back.places.items():
         assert value in (1, 7)
         np.testing.assert_array_equal(back.mask(name), found.layers[layer] == value)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.suffix != ".bmp"], ids=lambda row: row.suffix)
+def test_a_licence_that_restricts_the_use_stands_in_the_file(row: Row, tmp_path: Path) -> None:
+    path = tmp_path / f"mask{row.suffix}"
+    io.write(replace(two_structures(row.grid), licence="CC-BY-NC-SA-4.0"), path)
+    content = path.read_bytes()
+    if row.suffix == ".npz":
+        content = np.load(path)["licence"].tobytes().replace(b"\0", b"")
+    assert b"CC-BY-NC-SA-4.0" in (gzip.decompress(content) if path.suffix == ".gz" else content)
+    if row.suffix.startswith((".nii", ".nrrd")):
+        assert io.read_segmentation(path).to(row.grid).licence == "CC-BY-NC-SA-4.0"
+    io.write(two_structures(row.grid), path)
+    assert io.read_segmentation(path).licence == ""
 
 
 @each

@@ -76,6 +76,9 @@ def segment_image(image: Path, said: Said, asked: Asked, outputs: Outputs, as_js
         volume = f"{found['volume_ml']:g} ml, " if found["volume_ml"] is not None else ""
         dice = f", predicted Dice {found['predicted_dice']:.2f}" if found["predicted_dice"] is not None else ""
         print(f"{name}: {volume}{found['voxels']} voxels{dice}")
+    weights = report["model"]["weights"]
+    if not weights["commercial"]:
+        print(f"made with weights under {weights['licence']}: not for commercial use")
     for file in outputs.named():
         print(file)
 

@@ -33,7 +33,8 @@ def from_volume(volume: Volume, name: str, note: str = "") -> Segmentation:
     labels = LabelSpace(tuple(structures.values()))
     places = {structure.name: (0, value) for value, structure in structures.items()}
     annotated = frozenset(record.get("annotated", labels.names))
-    return Segmentation(layers, volume.grid, labels, places, annotated, volume.source)
+    licence = record.get("licence", "")
+    return Segmentation(layers, volume.grid, labels, places, annotated, volume.source, licence)
 
 
 def to_volume(segmentation: Segmentation) -> Volume:
@@ -47,12 +48,13 @@ def to_volume(segmentation: Segmentation) -> Volume:
 
 
 def to_note(segmentation: Segmentation) -> str:
-    """Names, values, codes and colours of the structures, and which were looked for, as JSON."""
+    """Names, values, codes and colours of the structures, which were looked for, and the licence, as JSON."""
     rows = []
     for structure in segmentation.labels.structures:
         row = {"name": structure.name, "value": segmentation.places[structure.name][1], "part_of": structure.part_of}
         rows.append(row | {"code": structure.code, "colour": structure.colour})
-    return json.dumps({"vesalius": 1, "structures": rows, "annotated": sorted(segmentation.annotated)})
+    record = {"vesalius": 1, "structures": rows, "annotated": sorted(segmentation.annotated)}
+    return json.dumps(record | ({"licence": segmentation.licence} if segmentation.licence else {}))
 
 
 def label_layers(voxels: NDArray, name: str) -> NDArray:

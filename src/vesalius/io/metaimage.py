@@ -73,6 +73,8 @@ def write_metaimage(thing: Volume | Segmentation, path: Path) -> None:
     data = _compressed(voxels)
     beside = path.with_suffix(".zraw") if path.suffix.lower() == ".mhd" else None
     lines = [*_geometry_lines(volume), f"CompressedDataSize = {len(data)}"]
+    if isinstance(thing, Segmentation) and thing.licence:
+        lines.append(f"Licence = {thing.licence}")
     lines.append(f"ElementDataFile = {beside.name if beside else 'LOCAL'}")
     header = ("\n".join(lines) + "\n").encode()
     path.write_bytes(header if beside else header + data)

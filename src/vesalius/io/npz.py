@@ -46,6 +46,8 @@ def write_npz(thing: Volume | Segmentation, path: Path) -> None:
     if not volume.grid.calibrated and volume.grid.shape[2] == 1:
         array = array[0]
     arrays = {"imgs" if isinstance(thing, Volume) else "segs": array}
+    if isinstance(thing, Segmentation) and thing.licence:
+        arrays["licence"] = np.array(thing.licence)
     if volume.grid.calibrated:
         arrays["spacing"] = np.array(volume.grid.spacing_mm)
     with path.open("wb") as file:  # by its name, numpy would write E.NPZ to E.NPZ.npz

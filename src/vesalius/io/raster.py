@@ -18,6 +18,7 @@ from vesalius.segmentation import Segmentation
 from vesalius.volume import Source, Volume
 
 TIFF = (".tif", ".tiff")
+COPYRIGHT = 33432  # the TIFF tag
 
 
 def read_raster(path: Path) -> Volume:
@@ -43,12 +44,18 @@ def write_raster(thing: Volume | Segmentation, path: Path) -> None:
         _write_colour_16_bit(pages, path)
         return
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
+    licence = thing.licence if isinstance(thing, Segmentation) else ""
     first, *rest = [Image.fromarray(page[..., 0] if page.shape[-1] == 1 else page) for page in pages]
     if suffix in TIFF:
-        first.save(path, save_all=True, append_images=rest, compression="tiff_adobe_deflate")
+        tags = {COPYRIGHT: licence} if licence else {}
+        first.save(path, save_all=True, append_images=rest, compression="tiff_adobe_deflate", tiffinfo=tags)
     elif suffix == ".png":
-        first.save(path)
+        note = PngInfo()
+        if licence:
+            note.add_text("Copyright", licence)
+        first.save(path, pnginfo=note)
     else:
         first.save(path, quality=95)
 

@@ -53,7 +53,7 @@ def read_seg_nrrd(path: Path) -> Segmentation:
     source = Source("nrrd", volume.source.space, header={"segments": kept, "segmentation": common})
     layers = labelmap.label_layers(volume.voxels, path.name)
     labels = LabelSpace(tuple(structures.values()))
-    return Segmentation(layers, volume.grid, labels, places, frozenset(structures), source)
+    return Segmentation(layers, volume.grid, labels, places, frozenset(structures), source, notes.get("licence", ""))
 
 
 def write_seg_nrrd(segmentation: Segmentation, path: Path) -> None:
@@ -70,7 +70,7 @@ def _notes(segmentation: Segmentation) -> dict[str, str]:
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
-    notes |= header.get("segmentation", {})
+    notes |= header.get("segmentation", {}) | ({"licence": segmentation.licence} if segmentation.licence else {})
     for n, structure in enumerate(segmentation.labels.structures):
         layer, value = segmentation.places[structure.name]
         colour = structure.colour or colorsys.hsv_to_rgb(n * 0.618 % 1, 0.6, 0.9)  # steps of the golden ratio
