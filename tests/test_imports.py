@@ -26,7 +26,7 @@ ALLOWED = {  # what the modules of a room may import of vesalius at any place in
     "layers": set(),
     "models": STATE | {"layers"},
     "checkpoint": {"errors"},
-    "releases": {"card", "checkpoint", "errors", "zoo"},
+    "releases": {"card", "checkpoint", "download", "errors", "zoo"},
     "hub": {"card", "checkpoint", "download", "errors", "export", "releases", "session", "zoo"},
     "export": {"download", "errors", "models"},
     "report": STATE | {"download"},

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 import vesalius as vs
+from phantoms import ball, grids
+from vesalius.__main__ import main
 from vesalius.hub import random_model
 from vesalius.zoo.nninteractive import NNINTERACTIVE
 
@@ -110,6 +112,23 @@ def test_the_folder_states_its_licence(folder: Path, monkeypatch: pytest.MonkeyP
         vs.load(str(folder))
     (folder / "LICENSE").write_text("Apache-2.0")
     assert vs.load(str(folder)).card.licence.commercial
+
+
+def test_the_command_line_asks_once_and_says_it_everywhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("VESALIUS_ACCEPT_LICENCE")
+    image, report = folder.parent / "ct.nii.gz", folder.parent / "run.json"
+    vs.write(ball(grids()["anisotropic"]), image)
+    call = ["segment", str(image), "-m", str(folder), "--point", "13,11,3", "--report", str(report)]
+    assert main(call) == 2
+    assert "--accept-licence CC-BY-NC-SA-4.0" in capsys.readouterr().err
+    assert main([*call, "--accept-licence", "CC-BY-NC-SA-4.0"]) == 0
+    assert main(call) == 0
+    assert "under CC-BY-NC-SA-4.0: not for commercial use" in capsys.readouterr().out
+    weights = json.loads(report.read_text())["model"]["weights"]
+    assert weights["licence"] == "CC-BY-NC-SA-4.0" and not weights["commercial"] and len(weights["sha256"]) == 64
+    assert vs.read_segmentation(folder.parent / "ct_mask.nii.gz").licence == "CC-BY-NC-SA-4.0"
 
 
 def plans(folder: Path, network: str) -> None:

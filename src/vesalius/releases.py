@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vesalius.card import Card
 from vesalius.checkpoint import read_pickle
+from vesalius.download import hash_file
 from vesalius.errors import CardError
 from vesalius.zoo import nninteractive
 
@@ -39,7 +41,8 @@ def read_release(folder: Path) -> tuple[Card, Path]:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CardError(f"{folder} is no release of nnInteractive that we know ({error!r}); fetch it again.") from None
-    return card, checkpoints[0]
+    stored = replace(card.weights, sha256=hash_file(checkpoints[0]), bytes=checkpoints[0].stat().st_size)
+    return replace(card, weights=stored), checkpoints[0]
 
 
 def read_json(file: Path) -> Any:

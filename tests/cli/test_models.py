@@ -59,3 +59,20 @@ def test_weights_are_fetched_listed_and_cleared(
 def test_clearing_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "clear", "medsam"]) == 2
     assert "medsam" in capsys.readouterr().err
+
+
+def test_a_restricted_licence_is_asked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.pth").write_bytes(b"tensors")
+    weights = Weights((str((tmp_path / "tiny.pth").as_uri()),), "tiny.pth")
+    restricted = replace(find_card("medsam").licence, weights="CC-BY-NC-4.0", commercial=False)
+    card = replace(find_card("medsam"), name="tiny", weights=weights, licence=restricted)
+    monkeypatch.setattr(zoo, "CARDS", (card,))
+    for name in ("VESALIUS_OFFLINE", "HF_HUB_OFFLINE", "VESALIUS_ACCEPT_LICENCE"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["fetch", "tiny"]) == 2
+    assert "--accept-licence CC-BY-NC-4.0" in capsys.readouterr().err
+    assert main(["fetch", "tiny", "--accept-licence", "CC-BY-NC-4.0"]) == 0
+    assert main(["cache", "clear"]) == 0
+    assert main(["fetch", "tiny"]) == 0

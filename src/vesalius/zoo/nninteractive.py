@@ -19,6 +19,7 @@ PROMPTS = {  # the original's kinds of channels -> ours of prompts
     "prev_seg": "mask",
 }
 FREE = ("Apache-2.0", "MIT", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0")
+CHANNELS = {"prev_seg": 0, "bbox2d": [1, 2], "lasso": [1, 2], "points": [3, 4], "scribble": [5, 6]}
 CUBE, HALVE = [3, 3, 3], [2, 2, 2]
 
 NNINTERACTIVE = Card(
@@ -31,7 +32,7 @@ NNINTERACTIVE = Card(
         "point_radius": [4, 4, 4],
         "scribble_thickness": [2, 2, 2],
         "inputs": 7,
-        "channels": {"prev_seg": 0, "bbox2d": [1, 2], "lasso": [1, 2], "points": [3, 4], "scribble": [5, 6]},
+        "channels": CHANNELS,
         "sizes": {
             "widths": [32, 64, 128, 256, 320, 320],
             "kernels": [CUBE] * 6,
@@ -86,10 +87,10 @@ def released_card(folder: str, configuration: Mapping[str, Any], settings: Any, 
     if network != "ResidualEncoderUNet":
         raise CardError(f"{folder} holds a {network}, but we know only ResidualEncoderUNet; install a newer vesalius.")
     sizes = architecture["arch_kwargs"]
-    told = settings if isinstance(settings, dict) else {"interaction_decay": 0.9}
+    told: dict[str, Any] = settings if isinstance(settings, dict) else {"interaction_decay": 0.9}
     radius, thickness = told.get("point_radius", 4), told.get("preferred_scribble_thickness", 2)
     count = told.get("interaction_channels", 6) + 1
-    channels = {"bbox3d": [1, 2], **NNINTERACTIVE.options["channels"], **told.get("channel_mapping", {})}
+    channels = {"bbox3d": [1, 2], **CHANNELS, **told.get("channel_mapping", {})}
     known = {"bbox3d": False} | told.get("supported_interactions", {})
     known["prev_seg"] = told.get("supports_initial_label", True)
     options = {
