@@ -115,7 +115,7 @@ class VesaliusS(nn.Module):
         cuts = self.cuts(view, crop, cues, memo)
         if len(cues.boxes) > 1 or not cuts[0].mask.any():
             return cuts
-        better = crop_around([*places(cues), *np.argwhere(cuts[0].mask)], shape)
+        better = crop_around([*places(cues), *corners(cuts[0].mask)], shape)
         if is_cut_off(cuts[0].mask, crop) or (cues.feedback is None and area(better) < CLOSER * area(crop)):
             again = replace(cues, feedback=cuts[0].feedback, mask=None)
             cuts = [self.cuts(view, better, again, memo)[0], *cuts[1:]]
@@ -369,7 +369,7 @@ def first_crop(cues: Cues, shape: tuple[int, ...]) -> Crop:
         inside = all(i <= x < i_end and j <= y < j_end for x, y in said)
         return cues.feedback.crop if inside else crop_around([*said, (i, j), (i_end - 1, j_end - 1)], shape, 1.0)
     if cues.mask is not None and cues.mask.any():
-        said += [*np.argwhere(cues.mask[..., 0])]
+        said += corners(cues.mask[..., 0])
     elif not len(cues.boxes):
         return 0, 0, shape[0], shape[1]
     return crop_around(said, shape)
@@ -378,6 +378,12 @@ def first_crop(cues: Cues, shape: tuple[int, ...]) -> Crop:
 def places(cues: Cues) -> list[Any]:
     """The pixels (i, j) that prompts speak of."""
     return [*cues.points[:, :2], *cues.boxes[:, :, :2].reshape(-1, 2)]
+
+
+def corners(mask: NDArray[np.bool_]) -> list[Any]:
+    """The first and the last pixel (i, j) of the box around a mask that is not empty."""
+    columns, rows = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return [(columns[0], rows[0]), (columns[-1], rows[-1])]
 
 
 def crop_around(pixels: list[Any], shape: tuple[int, ...], margin: float = MARGIN) -> Crop:
