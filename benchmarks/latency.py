@@ -20,6 +20,8 @@ import torch
 import vesalius as vs
 from vesalius.hub import random_model, set_precision
 
+CENTRE = (210, 240)
+
 
 def main() -> None:
     """Prints the medians in milliseconds and how many times faster the default is."""
@@ -33,31 +35,32 @@ def main() -> None:
     peer = vs.load("mobile-sam", args.weights) if args.weights else random_model(vs.find_card("mobile-sam"), tiny=False)
     set_precision(peer, "cpu", "auto")
     models = {"vesalius-s": vs.load("vesalius-s"), "mobile-sam": peer}
-    first: dict[str, list[float]] = {name: [] for name in models}
-    following: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(args.rounds + 1):
-        for name, model in models.items():
-            session = vs.Session(model, picture(turn))
-            grid = session.image.grid
-            for n, index in enumerate([(210, 200, 0), (240, 210, 0), (180, 260, 0)]):
-                began = time.perf_counter()
-                session.add(vs.Point.from_index(grid, index))
-                if turn:  # the first turn warms up
-                    (following if n else first)[name].append(1000 * (time.perf_counter() - began))
-
     print(f"torch {torch.__version__}, {args.threads} threads, 512 x 512 picture, median of {args.rounds} turns")
-    for name, model in models.items():
-        print(f"{name:12} {model.precision}: first click {median(first[name]):7.1f} ms, ", end="")
-        print(f"next click {median(following[name]):6.1f} ms")
-    print(f"ratio of the first click: {median(first['mobile-sam']) / median(first['vesalius-s']):.1f}")
-    print(f"ratio of the next click:  {median(following['mobile-sam']) / median(following['vesalius-s']):.1f}")
+    for size, radius in {"large": 120, "small": 14}.items():
+        first: dict[str, list[float]] = {name: [] for name in models}
+        following: dict[str, list[float]] = {name: [] for name in models}
+        for turn in range(args.rounds + 1):
+            for name, model in models.items():
+                session = vs.Session(model, picture(turn, radius))
+                grid = session.image.grid
+                for n, across in enumerate((0.0, 0.7, -0.7)):
+                    began = time.perf_counter()
+                    session.add(vs.Point.from_index(grid, (CENTRE[0] + across * radius, CENTRE[1], 0)))
+                    if turn:  # the first turn warms up
+                        (following if n else first)[name].append(1000 * (time.perf_counter() - began))
+        for name, model in models.items():
+            print(f"{size} target, {name:12} {model.precision}: first click {median(first[name]):7.1f} ms, ", end="")
+            print(f"next click {median(following[name]):6.1f} ms")
+        print(f"ratio of the first click: {median(first['mobile-sam']) / median(first['vesalius-s']):.1f}")
+        print(f"ratio of the next click:  {median(following['mobile-sam']) / median(following['vesalius-s']):.1f}")
 
 
-def picture(seed: int) -> vs.Volume:
-    """A grey picture of blobs."""
+def picture(seed: int, radius: float) -> vs.Volume:
+    """A bright disc on a noisy ground."""
     random = np.random.default_rng(seed)
-    coarse = random.normal(size=(16, 16)).repeat(32, 0).repeat(32, 1) + 0.2 * random.normal(size=(512, 512))
-    pixels = np.clip(128 + 50 * coarse, 0, 255).astype(np.uint8)
+    i, j = np.mgrid[:512, :512]
+    disc = (i - CENTRE[0]) ** 2 + (j - CENTRE[1]) ** 2 < radius**2
+    pixels = np.clip(70 + 90 * disc + 12 * random.normal(size=(512, 512)), 0, 255).astype(np.uint8)
     return vs.Volume(pixels[None, :, :, None], vs.make_grid((512, 512, 1), np.diag([-1, -1, 1, 1]), calibrated=False))
 
 

@@ -1,6 +1,6 @@
 """How much memory it takes to segment one target in a large CT, from file to file.
 
-    python benchmarks/memory.py [--shape 512,512,600]
+    python benchmarks/memory.py [--shape 512,512,600]    (512,512,1 for a picture)
 
 Writes a generated chest CT (int16), runs `vesalius segment` on it in a process of its own, and prints that process's
 peak memory against the image's own bytes as float32.
@@ -58,7 +58,7 @@ def chest(shape: tuple[int, int, int]) -> vs.Volume:
     i, j = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
     voxels = np.empty((1, *shape), np.int16)
     for k in range(shape[2]):
-        size = np.sqrt(max(0.0, 1 - (2 * k / shape[2] - 1) ** 2))
+        size = np.sqrt(1 - ((2 * k + 1) / shape[2] - 1) ** 2)
         slice_ = np.where(i**2 + (j / 0.7) ** 2 < 0.9, 40, -1000)
         for side in (-0.5, 0.5):
             slice_[((i - side) / 0.32) ** 2 + (j / 0.5) ** 2 < size] = -800
