@@ -14,7 +14,7 @@ from vesalius.demo import run_demo
 def test_the_demo_segments_real_images_and_writes_everything(tmp_path: Path) -> None:
     records = {record["target"]: record for record in run_demo(tmp_path)}
     assert set(records) == {"right lung", "left lung", "thoracic spine", "cell"}
-    assert records["right lung"]["dice"] > 0.9 and records["left lung"]["dice"] > 0.9
+    assert min(records[name]["dice"] for name in ("right lung", "left lung")) > 0.85
     assert records["thoracic spine"]["dice"] > 0.6
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {f"{stem}{suffix}" for stem in ("chest", "cell") for suffix in (".seg.nrrd", ".png", ".json")}

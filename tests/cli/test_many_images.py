@@ -154,5 +154,5 @@ def test_output_that_cannot_be_made(
 
 def test_unknown_model_is_said_once(folders: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(folders, "medsan") == 2
-    assert capsys.readouterr().err.count("medsam") == 1
+    assert capsys.readouterr().err.count("'medsan'") == 1
     assert not folders.masks.exists()

@@ -17,7 +17,7 @@ VESALIUS_S = Card(
     weights=Weights(
         urls=("package:weights/vesalius-s.safetensors",),
         file="vesalius-s.safetensors",
-        sha256="7bdb0ed9ef4561594978cb36c16ecc97fe9723e83703663028439e3260d89825",
+        sha256="98aa88877b471d7c31b1dcb0bde9bb16c79027b0d623721e38aa6e8e81abcd2a",
         bytes=21_494_626,
     ),
     licence=Licence(
@@ -57,7 +57,6 @@ VESALIUS_S = Card(
         "soft_tissue_sarcoma": "CC-BY-3.0",
         "stardist_nuclei2d": "BSD-3-Clause",
         "sunnybrook_cmr": "CC0-1.0",
-        "synthseg_labelmaps (labels only)": "Apache-2.0",
         "totalsegmentator_ct": "Apache-2.0",
         "totalsegmentator_mr": "Apache-2.0",
     },
