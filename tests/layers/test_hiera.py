@@ -23,7 +23,7 @@ def test_only_the_last_map_of_the_pyramid_sees_the_coarsest_scale() -> None:
     before = pyramid(pixels)
     assert [part.shape[1:] for part in before] == [(256, 16, 16), (256, 8, 8), (256, 4, 4)]
     with torch.no_grad():
-        pyramid.neck["convs"][0]["conv"].weight.zero_()
+        pyramid.neck.convs[0].conv.weight.zero_()
     after = pyramid(pixels)
     assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [True, True, False]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,12 @@ def test_a_session_gives_the_official_mask_of_a_volume(shared: Path, monkeypatch
     shape = tuple(recording.arrays["out.c0.union.shape"])
     official = np.unpackbits(recording.arrays["out.c0.union"])[: np.prod(shape)].reshape(shape).astype(bool)
     assert (found.transpose(2, 1, 0) != official).mean() <= 5e-4
+
+
+def test_only_what_was_carried_from_slice_to_slice_has_the_wider_tolerance(tmp_path: Path) -> None:
+    tolerance = {"float32_cpu": 1e-4, "propagated_frames": 5e-3}
+    (tmp_path / "contract.json").write_text(json.dumps({"tolerance": tolerance}))
+    names = ("c0.key_logits", "c0.forward.logits", "c0.reverse.logits")
+    np.savez(tmp_path / "golden_x.npz", **{f"out.{name}": np.ones(4, np.float32) for name in names})
+    checks = Recording(tmp_path, "x").check({name: np.full(4, 1.001, np.float32) for name in names})
+    assert [check.ok for check in checks] == [False, True, True]

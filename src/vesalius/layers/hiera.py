@@ -6,6 +6,7 @@ Ravi et al. 2024. The tensor names are those of the SAM 2 checkpoints.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -75,7 +76,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(before, eps=1e-6)
         self.attn = Attention(before, after, heads)
         self.norm2 = nn.LayerNorm(after, eps=1e-6)
-        self.mlp = nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(after, 4 * after), nn.Linear(4 * after, after)])})
+        self.mlp = Mlp(after)
         if self.shrinks:
             self.proj = nn.Linear(before, after)
 
@@ -89,8 +90,19 @@ class Block(nn.Module):
         else:
             attended = self.attn(attended)
         tokens = tokens + attended
-        first, second = self.mlp["layers"]  # type: ignore[misc]
-        return tokens + second(F.gelu(first(self.norm2(tokens))))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class Mlp(nn.Module):
+    """Two linear layers on a token."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, 4 * width), nn.Linear(4 * width, width)])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        first, second = self.layers
+        return second(F.gelu(first(tokens)))
 
 
 class Attention(nn.Module):
@@ -113,19 +125,28 @@ class Attention(nn.Module):
 
 
 class HieraPyramid(nn.Module):
-    """Image encoder: maps `(B, 256, ...)` at 4, 8 and 16 pixels; only the last one sees the coarser scale too."""
+    """Image encoder `(B, 3, H, W)` to maps `(B, 256, ...)` at 4, 8 and 16 pixels."""
 
     def __init__(self, trunk: Hiera, width: int) -> None:
         super().__init__()
         self.trunk = trunk
-        sides = (nn.Conv2d(width << scale, PYRAMID, 1) for scale in (3, 2, 1, 0))
-        self.neck = nn.ModuleDict({"convs": nn.ModuleList(nn.ModuleDict({"conv": side}) for side in sides)})
+        self.neck = Neck(width)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        convs = [side["conv"] for side in self.neck["convs"]]  # type: ignore[union-attr]
-        fine, middle, coarse, coarsest = (
-            conv(part) for conv, part in zip(convs[::-1], self.trunk(pixels), strict=True)
+        return self.neck(self.trunk(pixels))
+
+
+class Neck(nn.Module):
+    """Four scales as maps of the same width; only the last of the three that remain sees the coarsest one too."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Sequential(OrderedDict(conv=nn.Conv2d(width << scale, PYRAMID, 1))) for scale in (3, 2, 1, 0)
         )
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        coarsest, coarse, middle, fine = (conv(part) for conv, part in zip(self.convs, maps[::-1], strict=True))
         return fine, middle, coarse + F.interpolate(coarsest, scale_factor=2, mode="nearest")
 
 
