@@ -409,6 +409,8 @@ def interpolate(block: NDArray[np.float32], low: NDArray, size: NDArray, patch: 
 
 def average(block: NDArray, low: NDArray, size: NDArray, patch: NDArray) -> Tensor:
     """The averages over a crop of what is 0 but for a block from `low` on; in 16 bits, as the original adds them."""
+    if not block.any():
+        return torch.zeros(*patch.tolist())
     crop = torch.zeros(*size.tolist(), dtype=torch.half)
     paste(crop.numpy(), block, low)
     return crop if (size == patch).all() else F.interpolate(crop[None, None], patch.tolist(), mode="area")[0, 0]
