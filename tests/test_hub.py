@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import vesalius as vs
-from vesalius.hub import fastest_precision, measure_precisions, random_model, read_checkpoint
+from vesalius.checkpoint import read_checkpoint
+from vesalius.hub import fastest_precision, measure_precisions, random_model
 
 State = dict[str, Tensor]
 

@@ -1,4 +1,4 @@
-"""Folders as nnInteractive releases them load as they are, and what is wrong with others is one sentence."""
+"""Folders of nnInteractive and nnU-Net load as they are, and what is wrong with others is one sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import vesalius as vs
 from phantoms import ball, grids
 from vesalius.__main__ import main
 from vesalius.hub import random_model
+from vesalius.releases import read_release
 from vesalius.zoo.nninteractive import NNINTERACTIVE
 
 SIZES: Any = NNINTERACTIVE.tiny["sizes"]
@@ -137,12 +138,13 @@ def plans(folder: Path, network: str) -> None:
 
 
 BROKEN = {
-    "has none of inference_info.json": lambda folder: (folder / "inference_info.json").unlink(),
-    "must hold one file fold_": lambda folder: shutil.rmtree(folder / "fold_0"),
+    "no release that we know": lambda folder: (folder / "inference_info.json").unlink(),
+    "must hold one file fold_": lambda folder: shutil.copytree(folder / "fold_0", folder / "fold_1"),
+    "has no fold_": lambda folder: shutil.rmtree(folder / "fold_0"),
     "plans.json cannot be read": lambda folder: (folder / "plans.json").write_text("{"),
     "holds a PrimusM, but we know only": lambda folder: plans(folder, "PrimusM"),
     "KeyError.*'3d_fullres_ps16'": lambda folder: change(folder / "plans.json", configurations={}),
-    "no release of nnInteractive that we know": lambda folder: (folder / "inference_info.json").write_text(
+    "no release that we know .TypeError": lambda folder: (folder / "inference_info.json").write_text(
         '{"point_radius": 4, "channel_mapping": 3}'
     ),
     "is broken or is not a checkpoint": lambda folder: (folder / "fold_0/checkpoint_final.pth").write_text("no"),
@@ -161,4 +163,172 @@ def test_weights_of_another_network_are_refused(folder: Path) -> None:
     changed["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = [8, 16, 40]
     (folder / "plans.json").write_text(json.dumps(changed))
     with pytest.raises(vs.CardError, match=r"does not fit nnInteractive_v9.*of another shape"):
+        vs.load(str(folder))
+
+
+NETWORK = {
+    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "arch_kwargs": {
+        "n_stages": 2,
+        "features_per_stage": [4, 6],
+        "kernel_sizes": [[1, 3, 3], [3, 3, 3]],
+        "strides": [[1, 1, 1], [1, 2, 2]],
+        "n_conv_per_stage": [2, 2],
+        "n_conv_per_stage_decoder": [2],
+        "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+    },
+}
+OLD_NETWORK = {
+    "UNet_class_name": "PlainConvUNet",
+    "UNet_base_num_features": 4,
+    "unet_max_num_features": 6,
+    "conv_kernel_sizes": [[1, 3, 3], [3, 3, 3]],
+    "pool_op_kernel_sizes": [[1, 1, 1], [1, 2, 2]],
+    "n_conv_per_stage_encoder": [2, 2],
+    "n_conv_per_stage_decoder": [2],
+}
+SETTING = {
+    "patch_size": [4, 16, 12],
+    "spacing": [3.0, 1.0, 1.5],
+    "normalization_schemes": ["CTNormalization"],
+    "use_mask_for_norm": [False],
+}
+FACTS = {"mean": 55.0, "std": 40.0, "percentile_00_5": -90.0, "percentile_99_5": 210.0}
+RESULTS = {
+    "dataset_name": "Dataset009_Spleen",
+    "image_reader_writer": "SimpleITKIO",
+    "transpose_forward": [0, 2, 1],
+    "foreground_intensity_properties_per_channel": {"0": FACTS},
+    "configurations": {
+        "3d_lowres": SETTING | {"architecture": NETWORK, "spacing": [6.0, 2.0, 3.0]},
+        "3d_fullres": SETTING | {"architecture": NETWORK},
+        "old": SETTING | OLD_NETWORK,
+        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+        "2d": SETTING
+        | OLD_NETWORK
+        | {
+            "patch_size": [16, 12],
+            "spacing": [1.0, 1.5],
+            "conv_kernel_sizes": [[3, 3]] * 2,
+            "pool_op_kernel_sizes": [[1, 1], [2, 2]],
+        },
+    },
+}
+LABELS = {"background": 0, "spleen": 2, "liver": 1, "ignore": 3}
+REGIONS = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+
+
+def results(tmp_path: Path, setting: str, folds: int = 1, labels: dict[str, Any] | None = None) -> Path:
+    """A folder as nnU-Net leaves it after training."""
+    folder = tmp_path / f"nnUNetTrainer__nnUNetPlans__{setting}"
+    folder.mkdir()
+    (folder / "plans.json").write_text(json.dumps(RESULTS))
+    told = {"channel_names": {"0": "CT"}, "labels": labels or LABELS, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(told))
+    for fold in range(folds):
+        (folder / f"fold_{fold}").mkdir()
+        torch.save(
+            {
+                "network_weights": {},
+                "init_args": {"configuration": setting, "fold": fold},
+                "trainer_name": "nnUNetTrainer",
+                "inference_allowed_mirroring_axes": (0, 1) if setting == "2d" else (0, 1, 2),
+            },
+            folder / f"fold_{fold}" / "checkpoint_final.pth",
+        )
+    return folder
+
+
+def fill(folder: Path) -> list[dict[str, torch.Tensor]]:
+    """Gives each fold of a folder weights that fit; those of each fold under nnU-Net's names."""
+    card, _ = read_release(folder)
+    model = random_model(card, tiny=False)
+    filled = []
+    for n, file in enumerate(sorted(folder.glob("fold_*/checkpoint_final.pth"))):
+        own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(f"networks.{n}.")}
+        state = {name.removeprefix(f"networks.{n}."): tensor for name, tensor in own.items()}
+        if card.dimensions == 2:
+            state = {name: tensor[:, :, 0] if tensor.ndim == 5 else tensor for name, tensor in state.items()}
+        state |= {f"decoder.{name}": tensor for name, tensor in state.items() if name.startswith("encoder.")}
+        record = torch.load(file, weights_only=True)
+        torch.save(record | {"network_weights": state, "_best_ema": np.float64(0.9)}, file)
+        filled.append(state)
+    return filled
+
+
+@pytest.mark.parametrize(("setting", "folds"), [("3d_fullres", 1), ("3d_fullres", 3), ("old", 1), ("2d", 1)])
+def test_results_of_nnunet_load_as_they_are(tmp_path: Path, setting: str, folds: int) -> None:
+    folder = results(tmp_path, setting, folds)
+    states = fill(folder)
+    model: Any = vs.load(str(folder))
+    assert model.card.name == "Dataset009_Spleen" and model.card.labels == ("liver", "spleen")
+    assert model.outputs == ("", "liver", "spleen") and model.exclusive and model.axes == "SLP"
+    assert model.normalisation == [{"scheme": "ct", "mean": 55.0, "sd": 40.0, "low": -90.0, "high": 210.0}]
+    flat = setting == "2d"
+    assert model.patch == ((1, 16, 12) if flat else (4, 16, 12)) and model.mirror == ((1, 2) if flat else (0, 1, 2))
+    assert model.spacing_mm == ((None, 1.0, 1.5) if flat else (3.0, 1.0, 1.5))
+    for network, state in zip(model.networks, states, strict=True):
+        own = network.state_dict()
+        assert all(torch.equal(own[name].reshape(state[name].shape), state[name]) for name in own)
+    found = vs.Session(model, ball(grids()["anisotropic"])).add(vs.Named("Spleen"))
+    assert found.labels.names == ("spleen",)
+
+
+def test_regions_overlap_and_the_ignore_label_is_nothing(tmp_path: Path) -> None:
+    folder = results(tmp_path, "3d_fullres", labels=REGIONS)
+    fill(folder)
+    model: Any = vs.load(str(folder))
+    assert model.outputs == ("whole", "core") and not model.exclusive
+    assert vs.Session(model, ball(grids()["anisotropic"])).add().labels.names == ("whole", "core")
+
+
+def test_a_cascade_takes_the_stage_before_from_the_folder_beside(tmp_path: Path) -> None:
+    folder = results(tmp_path, "3d_cascade_fullres")
+    with pytest.raises(vs.CardError, match="goes on from nnUNetTrainer__nnUNetPlans__3d_lowres, which is not beside"):
+        vs.load(str(folder))
+    fill(results(tmp_path, "3d_lowres"))
+    fill(folder)
+    model: Any = vs.load(str(folder))
+    assert model.sizes.channels == 3 and model.previous.spacing_mm == (6.0, 2.0, 3.0)
+    vs.Session(model, ball(grids()["anisotropic"])).add()
+
+
+def test_an_archive_is_unpacked_once_and_its_plans_count(tmp_path: Path) -> None:
+    fill(results(tmp_path, "3d_fullres"))
+    archive = shutil.make_archive(
+        str(tmp_path / "Dataset009"), "zip", tmp_path, "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    )
+    model: Any = vs.load("totalsegmentator-organs", Path(archive))
+    assert model.card.name == "totalsegmentator-organs" and model.card.labels == ("liver", "spleen")
+    assert model.axes == "SAR" and model.patch == (4, 16, 12)
+    assert vs.load("totalsegmentator-organs", Path(archive)).card == model.card
+    (tmp_path / "broken.zip").write_text("no")
+    with pytest.raises(vs.CardError, match="cannot be unpacked"):
+        vs.load("totalsegmentator-organs", tmp_path / "broken.zip")
+    shutil.make_archive(
+        str(tmp_path / "other"), "zip", tmp_path / "Dataset009", "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0"
+    )
+    with pytest.raises(vs.CardError, match=r"holds neither plans\.json"):
+        vs.load("totalsegmentator-organs", tmp_path / "other.zip")
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "results are of a SwinUNETR that we do not know": {"network_class_name": "x.SwinUNETR"},
+    "results are of a PlainConvUNet that we do not know": {
+        "arch_kwargs": NETWORK["arch_kwargs"] | {"norm_op": "torch.nn.BatchNorm3d"}  # type: ignore[operator]
+    },
+    "does not fit Dataset009_Spleen.*of another shape": {
+        "arch_kwargs": NETWORK["arch_kwargs"] | {"features_per_stage": [4, 8]}  # type: ignore[operator]
+    },
+}
+
+
+@pytest.mark.parametrize("sentence", WRONG)
+def test_what_is_wrong_with_results_is_one_sentence(tmp_path: Path, sentence: str) -> None:
+    folder = results(tmp_path, "3d_fullres")
+    fill(folder)
+    changed = {"3d_fullres": SETTING | {"architecture": NETWORK | WRONG[sentence]}}
+    (folder / "plans.json").write_text(json.dumps(RESULTS | {"configurations": changed}))
+    with pytest.raises(vs.CardError, match=sentence):
         vs.load(str(folder))

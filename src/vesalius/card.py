@@ -40,8 +40,9 @@ class Card:
     """What is known about a checkpoint without loading it.
 
     `entry` names the class ("vesalius.models.sam:Sam") and `options` its constructor's argument; `tiny` are options
-    that replace them in a small random variant for tests. `accepts` are prompt kinds. `orientation` is the storage
-    order that the network sees. `unused` are tensors of the official file that no computation reads.
+    that replace them in a small random variant for tests (its "structures" is how many of the first labels that one
+    knows). `accepts` are prompt kinds. `orientation` is the storage order that the network sees. `unused` are tensors
+    of the official file that no computation reads. `parts` are the cards of the models that this one consists of.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Card:
     modalities: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     tiny: Mapping[str, object] = field(default_factory=dict)
     trained_on: Mapping[str, str] = field(default_factory=dict)  # data set -> licence
 

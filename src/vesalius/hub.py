@@ -24,10 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.card import Card, Weights
-from vesalius.checkpoint import read_checkpoint
 from vesalius.download import cache_folder, check_licence, fetch_weights, hash_file
 from vesalius.errors import CardError, FormatError
-from vesalius.releases import is_release, read_release
+from vesalius.releases import is_release, open_archive, read_release, read_weights
 from vesalius.session import Model
 from vesalius.zoo import CARDS, DEFAULT, find_card
 
@@ -42,20 +41,24 @@ GAIN = 1.15  # bf16 must be this much faster to be worth its rounding, and ONNX 
 def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", precision: str = "auto") -> Model:
     """The model called `name` with its weights, in evaluation mode.
 
-    `name` is a card of the zoo, a folder made by `save` or released by nnInteractive, or "my_model.py:MyModel", a class
-    with an attribute `card` whose constructor takes the card's options. `weights` replaces the file that the card
-    states. `precision` is "fp32", "bf16", "onnx" (fp32 under ONNX Runtime), or "auto": whichever is fastest on
-    `device`, measured once. Raises CardError, FetchError, and LicenceError for weights whose licence restricts their
-    use until it is accepted.
+    `name` is a card of the zoo, a folder made by `save`, released by nnInteractive or with results of nnU-Net, or
+    "my_model.py:MyModel", a class with an attribute `card` whose constructor takes the card's options. `weights`
+    replaces the file that the card states. `precision` is "fp32", "bf16", "onnx" (fp32 under ONNX Runtime), or "auto":
+    whichever is fastest on `device`, measured once. Raises CardError, FetchError, and LicenceError for weights whose
+    licence restricts their use until it is accepted.
     """
     model_class, card, own = find_model(name)
     check_licence(card)
-    model = build(model_class, card)
     file = weights or own
     if file is None and card.weights.file:
         file = fetch_weights(card)
+    if file is not None and Path(file).suffix == ".zip":
+        card, file = open_archive(card, Path(file))
+    model = build(model_class, card)
     if file is not None:
-        fit_weights(model, read_checkpoint(Path(file)), Path(file))
+        fit_weights(model, read_weights(Path(file)), Path(file))
+    for n, part in enumerate(card.parts):
+        model.parts[n] = load(part, device=device, precision=precision)
     if isinstance(model, nn.Module):
         try:
             model.to(device).eval()
@@ -86,7 +89,8 @@ def save(model: nn.Module, folder: Path) -> None:
 def random_model(card: Card, tiny: bool = True, seed: int = 0) -> Any:
     """A model with random weights, for tests without network; `tiny` takes the card's small sizes."""
     if tiny:
-        card = replace(card, options={**card.options, **card.tiny})
+        few: Any = card.tiny.get("structures", len(card.labels))
+        card = replace(card, options={**card.options, **card.tiny}, labels=card.labels[:few])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(find_class(card.entry), card).eval()
@@ -217,6 +221,8 @@ def fastest_precision(model: Any, device: str) -> tuple[str, str]:
     On a CPU it is measured once for each processor and model, and kept in the cache: which one wins depends on both.
     ONNX Runtime takes part where `vesalius[export]` is installed and the model can be exported.
     """
+    if hasattr(model, "encode") and not hasattr(model, "size"):
+        return "fp32", "bf16 would change some labels, and is used where it is asked for"
     if not hasattr(model, "encode"):
         return "fp32", "the model has no bf16 mode"
     if torch.device(device).type == "cuda":

@@ -1,4 +1,4 @@
-"""Model folders as other projects release them, and the cards that they stand for."""
+"""Model folders and archives as other projects release them, and the cards that they stand for."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+from torch import Tensor
 
 from vesalius.card import Card
-from vesalius.checkpoint import read_pickle
+from vesalius.checkpoint import read_checkpoint, read_pickle
 from vesalius.download import hash_file
 from vesalius.errors import CardError
-from vesalius.zoo import nninteractive
+from vesalius.zoo import nninteractive, nnunet
 
 CHECKPOINT = "checkpoint_final.pth"
 
@@ -23,26 +26,103 @@ def is_release(folder: Path) -> bool:
 
 
 def read_release(folder: Path) -> tuple[Card, Path]:
-    """The card and the checkpoint of a folder as nnInteractive releases it; raises CardError."""
-    settings = next((folder / name for name in nninteractive.SETTINGS if (folder / name).is_file()), None)
-    if settings is None:
-        raise CardError(f"{folder} has none of {', '.join(nninteractive.SETTINGS)}; name a released model's folder.")
+    """The card and the weights of a folder of nnInteractive or of results of nnU-Net; raises CardError."""
     checkpoints = sorted(folder.glob(f"fold_*/{CHECKPOINT}"))
+    if not checkpoints:
+        raise CardError(f"{folder} has no fold_*/{CHECKPOINT}; name a folder with plans.json and trained folds.")
+    settings = next((folder / name for name in nninteractive.SETTINGS if (folder / name).is_file()), None)
+    try:
+        if settings:
+            card, weights = read_nninteractive(folder, settings, checkpoints)
+        else:
+            card, weights = read_nnunet(folder, checkpoints), folder
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise CardError(f"{folder} is no release that we know ({error!r}); install a newer vesalius.") from None
+    if len(checkpoints) > 1:  # no hash stands for several folds
+        return card, weights
+    stored = replace(card.weights, sha256=hash_file(checkpoints[0]), bytes=checkpoints[0].stat().st_size)
+    return replace(card, weights=stored), weights
+
+
+def read_nninteractive(folder: Path, settings: Path, checkpoints: list[Path]) -> tuple[Card, Path]:
+    """The card and the checkpoint of a folder as nnInteractive releases it."""
     if len(checkpoints) != 1:
         raise CardError(f"{folder} must hold one file fold_*/{CHECKPOINT}, not {len(checkpoints)}; fetch it again.")
     licence = folder / "LICENSE"
+    plans = read_json(folder / "plans.json")
+    card = nninteractive.released_card(
+        folder.name,
+        configuration(plans, read_told(checkpoints[0])["init_args"]["configuration"]),
+        read_json(settings),
+        licence.read_text(encoding="utf-8").strip().partition("\n")[0] if licence.is_file() else "",
+    )
+    return card, checkpoints[0]
+
+
+def read_nnunet(folder: Path, checkpoints: list[Path]) -> Card:
+    """The card of a folder of results of nnU-Net; of a cascade with that of the stage before, in the folder beside."""
+    plans, dataset = read_json(folder / "plans.json"), read_json(folder / "dataset.json")
+    told = read_told(checkpoints[0]) | {"folds": len(checkpoints)}
+    own = configuration(plans, told["init_args"]["configuration"])
+    card = nnunet.result_card(plans, own, dataset, told)
+    if not own.get("previous_stage"):
+        return card
+    before = stage_before(folder)
+    previous, _ = read_release(before)
+    told_sizes: Any = card.options["sizes"]
+    sizes = told_sizes | {"channels": told_sizes["channels"] + len(previous.labels)}
+    return replace(card, options={**card.options, "sizes": sizes, "previous": previous.options})
+
+
+def stage_before(folder: Path) -> Path:
+    """The folder of the stage before that of a cascade; raises CardError where it is missing."""
+    trainer, plans_name, name = folder.resolve().name.split("__")
+    stage = configuration(read_json(folder / "plans.json"), name).get("previous_stage")
+    before = folder.resolve().with_name(f"{trainer}__{plans_name}__{stage}")
+    if not before.is_dir():
+        raise CardError(f"{folder} goes on from {before.name}, which is not beside it; put it there.")
+    return before
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file or, of a folder of results of nnU-Net, those of all folds, numbered."""
+    if not file.is_dir():
+        return read_checkpoint(file)
+    members = sorted(file.glob(f"fold_*/{CHECKPOINT}")) or sorted(file.glob("fold_*/*.model"))
+    state = {
+        f"networks.{n}.{name}": tensor
+        for n, member in enumerate(members)
+        for name, tensor in read_checkpoint(member).items()
+    }
+    if (file / "plans.json").is_file() and "cascade" in file.name:
+        state |= {f"previous.{name}": tensor for name, tensor in read_weights(stage_before(file)).items()}
+    return state
+
+
+def open_archive(card: Card, archive: Path) -> tuple[Card, Path]:
+    """A card as the plans in its zip archive tell it, and the weights, which are unpacked beside the archive.
+
+    Without plans, as nnU-Net v1 released its models, the card's "member" names the checkpoints. Raises CardError.
+    """
+    folder = archive.with_suffix("")
     try:
-        plans = read_json(folder / "plans.json")
-        card = nninteractive.released_card(
-            folder.name,
-            configuration(plans, read_configuration(checkpoints[0])),
-            read_json(settings),
-            licence.read_text(encoding="utf-8").strip().partition("\n")[0] if licence.is_file() else "",
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CardError(f"{folder} is no release of nnInteractive that we know ({error!r}); fetch it again.") from None
-    stored = replace(card.weights, sha256=hash_file(checkpoints[0]), bytes=checkpoints[0].stat().st_size)
-    return replace(card, weights=stored), checkpoints[0]
+        if not folder.is_dir():
+            part = folder.with_name(f"{folder.name}.part")
+            with ZipFile(archive) as packed:
+                packed.extractall(part)
+            part.replace(folder)
+    except (OSError, BadZipFile) as error:
+        raise CardError(f"{archive} cannot be unpacked ({error}); fetch it again.") from None
+    found = next((plans.parent for plans in sorted(folder.rglob("plans.json"))), None)
+    if found:
+        released, weights = read_release(found)
+        options = {**released.options, "axes": card.options["axes"]}  # which a reader's name does not tell
+        return replace(card, options=options, labels=released.labels), weights
+    member = card.options.get("member")
+    checkpoints = sorted(folder.rglob(str(member))) if member else []
+    if not checkpoints:
+        raise CardError(f"{archive} holds neither plans.json nor the checkpoints of {card.name}; fetch it again.")
+    return replace(card, options={**card.options, "folds": len(checkpoints)}), checkpoints[0].parent.parent
 
 
 def read_json(file: Path) -> Any:
@@ -53,13 +133,13 @@ def read_json(file: Path) -> Any:
         raise CardError(f"{file} cannot be read ({error}); fetch it again.") from None
 
 
-def read_configuration(checkpoint: Path) -> str:
-    """The configuration of its plans that a checkpoint of nnU-Net was trained with."""
+def read_told(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint of nnU-Net says beside its tensors."""
     try:
         record: Any = read_pickle(checkpoint)
     except Exception as error:  # a broken pickle can raise anything
         raise CardError(f"{checkpoint} is broken or is not a checkpoint ({error}); fetch it again.") from None
-    return str(record["init_args"]["configuration"])
+    return {name: record.get(name) for name in ("init_args", "trainer_name", "inference_allowed_mirroring_axes")}
 
 
 def configuration(plans: Mapping[str, Any], name: str) -> dict[str, Any]:

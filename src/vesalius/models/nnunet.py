@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -302,6 +302,33 @@ class NnUnet(nn.Module):
         for old, new in OLD_NAMES:
             name = re.sub(old, new, name)
         return name
+
+
+class NnUnetParts(nn.Module):
+    """Several models that share the structures among them; those without one that is asked for do not run."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(NnUnet(part) for part in options["parts"])
+
+    def run(self, scene: Scene) -> Iterator[Answer]:
+        """The structures asked for, model by model."""
+        for part in self.models():
+            mine = tuple(name for name in scene.structures if name in part.outputs)
+            if mine:
+                yield from part.run(replace(scene, structures=mine))
+
+    def forward(self, view: View) -> Tensor:
+        """The logits of all models, one after the other, on the view's own voxels."""
+        return torch.cat([part(view) for part in self.models()])
+
+    def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors as `save` wrote them: each part has official files of its own."""
+        return dict(state)
+
+    def models(self) -> list[NnUnet]:
+        """The models of all parts."""
+        return list(self.parts)  # type: ignore[arg-type]
 
 
 def frozen(value: Any) -> Any:
