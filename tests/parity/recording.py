@@ -64,12 +64,15 @@ class Recording:
     def inputs(self) -> dict[str, np.ndarray]:
         """What the network was given, under the names without `in.` or `in_`.
 
-        Of an interactive model also the `sequence` of its prompts, and which parts of the image it looked at.
+        Of an interactive model also the `sequence` of its prompts, and which parts of the image it looked at; of one
+        for several data sets the `datasets` of a batch.
         """
         stored = {name[3:]: array for name, array in self.arrays.items() if name.startswith(("in.", "in_"))}
         recipes = {name: row for name, row in self.case["inputs"].items() if "recipe" in row}
         if f"sequence_{self.name}" in self.contract:
             stored["sequence"] = np.array(self.contract[f"sequence_{self.name}"], dtype=object)
+        if datasets := self.contract.get("datasets_of_batch", {}).get(self.name):
+            stored["datasets"] = np.array(datasets)
         stored |= {name[4:]: array for name, array in self.arrays.items() if name.startswith("out_bbox_")}
         return stored | {name: cook(recipe) for name, recipe in recipes.items()}
 

@@ -46,11 +46,11 @@ def find_cases(folder: Path) -> list[str]:
 def run(folder: Path, case: str, name: str) -> list[Check]:
     """Play one case with the model called `name` and compare what was recorded."""
     recording = Recording(folder, case)
-    card = MADE[name](recording.contract) if name in MADE else find_card(CARDS.get(name, name))
-    model = random_model(card, tiny=False)
+    made = MADE[name](recording.contract) if name in MADE else find_card(CARDS.get(name, name))
+    model = made if isinstance(made, torch.nn.Module) else random_model(made, tiny=False)
     weights = {key: torch.from_numpy(array) for key, array in recording.weights().items()}
     fit_weights(model, weights, folder / "keys.txt")
-    return recording.check(PLAYERS[card.entry](model, recording.inputs()))
+    return recording.check(PLAYERS[model.card.entry](model, recording.inputs()))
 
 
 def check_names(folder: Path, name: str) -> list[Check]:

@@ -1,6 +1,6 @@
 """Which checkpoint plays a folder of recordings, and the function that plays an architecture."""
 
-from players import nninteractive, sam, sam2, sam_med2d, sam_med3d, scribbleprompt, universeg
+from players import look_windows, nninteractive, nnunet, sam, sam2, sam_med2d, sam_med3d, scribbleprompt, universeg
 
 CARDS = {  # folder -> card
     "sam_vit_b": "sam-vit-b",
@@ -15,14 +15,22 @@ CARDS = {  # folder -> card
     "sam_med3d": "sam-med3d",
     "scribbleprompt_unet": "scribbleprompt-unet",
     "universeg_v1": "universeg",
+    "stunet_s": "stunet-s",
+    "stunet_b": "stunet-b",
+    "multitalent": "multitalent",
 }
-MADE = {  # folder -> card(contract), where the contract states the sizes of the network
+MADE = {  # folder -> the card or model of a contract that states the sizes of the network
     "nninteractive_net": nninteractive.card,
     "nninteractive_prompts": nninteractive.card,
     "nninteractive_session": nninteractive.card,
+    "nnunet_plainconv": nnunet.card,
+    "nnunet_resenc": nnunet.card,
+    "nnunet_sliding_window": look_windows.model,
 }
 PLAYERS = {  # a card's entry -> play(model, inputs) -> outputs
+    "players.look_windows:Toy": look_windows.play,
     "vesalius.models.nninteractive:NnInteractive": nninteractive.play,
+    "vesalius.models.nnunet:NnUnet": nnunet.play,
     "vesalius.models.sam:Sam": sam.play,
     "vesalius.models.sam2:Sam2": sam2.play,
     "vesalius.models.sam_med2d:SamMed2d": sam_med2d.play,
