@@ -332,3 +332,16 @@ def test_what_is_wrong_with_results_is_one_sentence(tmp_path: Path, sentence: st
     (folder / "plans.json").write_text(json.dumps(RESULTS | {"configurations": changed}))
     with pytest.raises(vs.CardError, match=sentence):
         vs.load(str(folder))
+
+
+def test_a_model_of_several_cards_loads_each_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(results(tmp_path, "3d_fullres"))
+    archive = shutil.make_archive(str(tmp_path / "zip"), "zip", tmp_path, "nnUNetTrainer__nnUNetPlans__3d_fullres")
+    fetched = []
+    monkeypatch.setattr("vesalius.hub.fetch_weights", lambda card: (fetched.append(card.name), Path(archive))[1])
+    model: Any = vs.load("totalsegmentator-mr")
+    assert fetched == ["totalsegmentator-mr-organs", "totalsegmentator-mr-muscles"] and not model.training
+    assert model.card.labels == ("liver", "spleen") and len(model.parts) == 2
+    vs.save(model, tmp_path / "saved")
+    again: Any = vs.load(str(tmp_path / "saved"))
+    assert all(torch.equal(t, again.state_dict()[name]) for name, t in model.state_dict().items())

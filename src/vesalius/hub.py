@@ -54,17 +54,28 @@ def load(name: str = DEFAULT, weights: Path | None = None, device: str = "cpu", 
         file = fetch_weights(card)
     if file is not None and Path(file).suffix == ".zip":
         card, file = open_archive(card, Path(file))
+    if card.parts and file is None:
+        return load_parts(card, device, precision)
     model = build(model_class, card)
     if file is not None:
         fit_weights(model, read_weights(Path(file)), Path(file))
-    for n, part in enumerate(card.parts):
-        model.parts[n] = load(part, device=device, precision=precision)
     if isinstance(model, nn.Module):
         try:
             model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
             raise CardError(f"Cannot use the device {device!r} ({str(error).splitlines()[0]}); use cpu.") from None
     set_precision(model, device, precision)
+    return model
+
+
+def load_parts(card: Card, device: str, precision: str) -> Model:
+    """A model of several, each of which has a card and weights of its own."""
+    parts: list[Any] = [load(part, device=device, precision=precision) for part in card.parts]
+    options = {"parts": [part.card.options for part in parts]}
+    labels = tuple(dict.fromkeys(label for part in parts for label in part.card.labels))
+    model: Any = build(find_class(card.entry), replace(card, options=options, labels=labels))
+    model.parts = nn.ModuleList(parts)
+    set_precision(model.eval(), device, precision)
     return model
 
 

@@ -14,14 +14,15 @@ LOSSY = (".jpg", ".jpeg")  # they blur labels
 
 if TYPE_CHECKING:
     from vesalius.grid import Grid
-    from vesalius.prompts import Prompt
+    from vesalius.prompts import Box, Prompt
 
 
 @dataclass(frozen=True)
 class Said:
     """The prompts of one call: positions and examples of one `target`, and a `file` that may speak of several.
 
-    What the file says without naming a target is about this one too.
+    What the file says without naming a target is about this one too. `only` names structures, which are targets of
+    their own, and `region` is a box to look in.
     """
 
     target: str = NAMELESS
@@ -31,9 +32,11 @@ class Said:
     mm: bool = False
     file: Path | None = None
     examples: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    region: str = ""
 
     def about(self, grid: Grid) -> dict[str, list[Prompt]]:
-        """All prompts by target, the file's first; raises PromptError where nothing is said."""
+        """All prompts by target, the file's first; none where nothing is said."""
         found: dict[str, list[Prompt]] = {}
         if self.file:
             from vesalius.io.prompt_files import read_prompts
@@ -42,30 +45,36 @@ class Said:
                 found.setdefault(self.target if target == NAMELESS else target, []).append(prompt)
         if own := self._own(grid):
             found.setdefault(self.target, []).extend(own)
-        if not found:
-            raise PromptError("Nothing says what to segment; give --point, --box, --example or --prompts.")
         return found
 
-    def _own(self, grid: Grid) -> list[Prompt]:
-        from vesalius.prompts import Box, Point
+    def where(self, grid: Grid) -> Box | None:
+        """The region to look in; None for everywhere."""
+        return self._box(self.region, "--region", grid) if self.region else None
 
-        if self.mm and not grid.calibrated:
-            raise PromptError("--mm needs an image with a physical unit; give positions in pixels, as column,row.")
+    def _own(self, grid: Grid) -> list[Prompt]:
+        from vesalius.prompts import Named, Point
+
         prompts: list[Prompt] = []
         for option, texts, positive in (("--point", self.points, True), ("--negative", self.negatives, False)):
             for text in texts:
                 at = self._position(text, option, grid)
                 prompts.append(Point(at, positive) if self.mm else Point.from_index(grid, at, positive))
-        for text in self.boxes:
-            corners = text.split(":")
-            if len(corners) != 2:
-                raise PromptError(f"--box {text} is not two corners; write them with a colon, such as 10,20,3:40,60,9.")
-            first, second = (self._position(corner, "--box", grid) for corner in corners)
-            prompts.append(Box(first, second) if self.mm else Box.from_index(grid, first, second))
-        return [*prompts, *map(read_example, self.examples)]
+        prompts += [self._box(text, "--box", grid) for text in self.boxes]
+        return [*prompts, *map(read_example, self.examples), *map(Named, self.only)]
+
+    def _box(self, text: str, option: str, grid: Grid) -> Box:
+        from vesalius.prompts import Box
+
+        corners = text.split(":")
+        if len(corners) != 2:
+            raise PromptError(f"{option} {text} is not two corners; write them with a colon, such as 10,20,3:40,60,9.")
+        first, second = (self._position(corner, option, grid) for corner in corners)
+        return Box(first, second) if self.mm else Box.from_index(grid, first, second)
 
     def _position(self, text: str, option: str, grid: Grid) -> tuple[float, float, float]:
         """Three numbers; a 2D image also takes two in pixels, column and row."""
+        if self.mm and not grid.calibrated:
+            raise PromptError("--mm needs an image with a physical unit; give positions in pixels, as column,row.")
         values = parse_numbers(text)
         thin = grid.thin_axis()
         if len(values) == 2 and thin is not None and not self.mm:

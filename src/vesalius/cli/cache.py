@@ -25,10 +25,11 @@ def fetch(
 
     if licence:
         accept_licence(licence)
-    card = find_card(name)
-    with show_bytes(card.weights.file) as progress:
-        file = fetch_weights(card, progress)
-    print(file)
+    for part in find_card(name).parts or (name,):
+        card = find_card(part)
+        with show_bytes(card.weights.file) as progress:
+            file = fetch_weights(card, progress)
+        print(file)
 
 
 @cache_app.callback(invoke_without_command=True)

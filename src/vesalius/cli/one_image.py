@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vesalius.cli.arguments import LOSSY, Said, check_output
 from vesalius.cli.progress import show_steps
-from vesalius.errors import FormatError
+from vesalius.errors import FormatError, PromptError
 
 if TYPE_CHECKING:
     from vesalius.session import Model
@@ -34,6 +34,13 @@ class Asked:
         from vesalius.hub import load
 
         return load(self.model, self.weights, self.device, self.precision)
+
+    def check_silence(self) -> None:
+        """Refuses that nothing is said to a model that does not know by itself what to segment."""
+        from vesalius.hub import find_model
+
+        if "named" not in find_model(self.model)[1].accepts:
+            raise PromptError("Nothing says what to segment; give --point, --box, --example or --prompts.")
 
 
 @dataclass(frozen=True)
@@ -99,12 +106,15 @@ def segment_file(
     tell(f"reading {image.name}")
     with timed(seconds, "read"):
         volume = read(image, asked.series, asked.resample)
-    prompts = said.about(volume.grid)
+    prompts, region = said.about(volume.grid), said.where(volume.grid)
+    if not prompts:
+        asked.check_silence()
+        prompts = {"everything": []}
     outputs.check(image)
     tell(f"loading {asked.model}")
     with timed(seconds, "load"):
         model = load()
-    session = Session(model, volume, asked.window, asked.plane, tell)
+    session = Session(model, volume, asked.window, asked.plane, tell, region)
     for target, about_it in prompts.items():
         with timed(seconds, f"add {target}"):
             session.add(*about_it, target=target)

@@ -30,6 +30,12 @@ def segment(
     example: Annotated[
         list[str] | None, typer.Option(metavar="IMAGE=MASK", help="Another image and the mask of what is meant.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A structure that the model names, instead of all.")
+    ] = None,
+    region: Annotated[
+        str, typer.Option(metavar="I,J,K:I,J,K", help="All that a model that names structures looks at.")
+    ] = "",
     mm: Annotated[bool, typer.Option("--mm", help="Positions are RAS+ mm, not voxel indices.")] = False,
     prompts: Annotated[Path | None, typer.Option(help="Prompts from JSON, .mrk.json, CSV or npz; or a folder.")] = None,
     target: Annotated[str, typer.Option(help="What prompts without a target of their own point at.")] = NAMELESS,
@@ -53,7 +59,7 @@ def segment(
     suffix: Annotated[str, typer.Option("--format", help="Of a folder: the suffix of its masks (.seg.nrrd).")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Segment what the prompts point at; the mask lies on the image's own grid.
+    """Segment what the prompts point at, or all that the model names; the mask lies on the image's own grid.
 
     Voxel indices start at 0, the file's fastest axis first; a 2D image takes column,row. With a folder of images and
     `--prompts FOLDER`, files of one name belong together; what is done already is skipped. Exit codes: 0 done, 1 some
@@ -62,7 +68,8 @@ def segment(
     if licence:
         accept_licence(licence)
     asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample)
-    said = Said(target, tuple(point or ()), tuple(negative or ()), tuple(box or ()), mm, prompts, tuple(example or ()))
+    points, negatives, boxes, examples, names = (tuple(each or ()) for each in (point, negative, box, example, only))
+    said = Said(target, points, negatives, boxes, mm, prompts, examples, names, region)
     if prompts and prompts.is_dir():
         if output is None or report or said != Said(target, file=prompts):
             raise PromptError("A folder needs -o FOLDER and takes no --report and no prompts but those of its files.")
