@@ -118,7 +118,7 @@ class Slab:
 def blend(pixels: Tensor, encode: Encode, patch: Shape, step: float, mask: Tensor | None = None) -> Iterator[Slab]:
     """The blended image, finished slab by slab along the first axis.
 
-    Windows without a voxel of `mask` (i, j, k) are left out: what is outside of the mask means nothing, or is missing.
+    Windows without a voxel of `mask` (i, j, k) are left out; only where it is `covered` the blend means something.
     """
     padded, before = pad(pixels, patch)
     wanted = pad(torch.ones_like(pixels[:1], dtype=torch.bool) if mask is None else mask[None], patch)[0][0]
@@ -148,6 +148,18 @@ def blend(pixels: Tensor, encode: Encode, patch: Shape, step: float, mask: Tenso
         for plane in range(len(total)):  # one by one, since a copy of all would double the memory
             ahead = plane + following - i
             total[plane] = total[ahead] if ahead < len(total) else 0
+
+
+def covered(mask: Tensor, patch: Shape, step: float) -> Tensor:
+    """Where (i, j, k) `blend` with this mask leaves no window out, so that what it gives means something."""
+    wanted, before = pad(mask[None], patch)
+    whole = torch.ones_like(wanted[0])
+    for at in product(*(starts(*sizes, step) for sizes in zip(wanted.shape[1:], patch, strict=True))):
+        window = tuple(slice(begin, begin + size) for begin, size in zip(at, patch, strict=True))
+        if not wanted[0][window].any():
+            whole[window] = False
+    i, j, k = (slice(n, n + size) for n, size in zip(before, mask.shape, strict=True))
+    return whole[i, j, k]
 
 
 def windows_of(wanted: Tensor, along: list[dict[int, Tensor]], patch: Shape) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ from vesalius.errors import PromptError
 from vesalius.grid import Grid
 from vesalius.layers.stunet import StuNet
 from vesalius.layers.unet import Unet, UnetSizes
-from vesalius.look_windows import Shape, blend, mirrored, read_slabs, resampled, starts
+from vesalius.look_windows import Shape, blend, covered, mirrored, read_slabs, resampled, starts
 from vesalius.prompts import Box
 from vesalius.scene import Scene, View
 from vesalius.volume import Volume
@@ -130,7 +130,7 @@ class NnUnet(nn.Module):
     ) -> Iterator[tuple[int, NDArray]]:
         """Blocks of `output` voxels and their first planes: (1, t, j, k) codes or, of overlapping `channels`, booleans.
 
-        Outside of the mask is background.
+        Windows without a voxel of `mask` are left out, and where one would be is background.
         """
         weight, bias = self.head()
         order, back = frame.order, [frame.order.index(axis) for axis in range(3)]
@@ -148,10 +148,10 @@ class NnUnet(nn.Module):
             return best.to(torch.uint8 if self.sizes.classes <= 256 else torch.int16)[:, None]
 
         patch = tuple(self.patch[axis] for axis in order)
-        slabs = blend(frame.pixels, encode, patch, step, mask)
+        slabs, seen = blend(frame.pixels, encode, patch, step, mask), covered(mask, patch, step)
         rows, *across = (resampled(*sizes, nearest=True).long() for sizes in zip(frame.shape, output, strict=True))
         for first, block in read_slabs(slabs, frame.shape, output, classes, frame.flat):
-            inside = mask[rows[first : first + block.shape[1]]][:, across[0]][:, :, across[1]].numpy()
+            inside = seen[rows[first : first + block.shape[1]]][:, across[0]][:, :, across[1]].numpy()
             yield first, np.where(inside, block, block.dtype.type(0))
 
     def finds(self, frame: Frame) -> bool:
