@@ -19,7 +19,7 @@ from torch import Tensor
 Shape = tuple[int, int, int]
 SLAB_BYTES = 2**29  # of 32 bit sums; a larger slab is summed in 16 bit, which nnU-Net always does
 BATCH_VOXELS = 128**3  # windows go through the network together up to this size
-BLOCK_VALUES = 2**25  # values that are resampled at one time
+BLOCK_VALUES = 2**22  # values that are resampled at one time
 READ_VOXELS = 2**13  # voxels whose classes are compared at one time, so that they stay in the processor's cache
 
 Encode = Callable[[Tensor], Tensor]  # windows (B, C, i, j, k) -> what is blended (B, i, j, k, F)

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.01  # of every leaky ReLU
+FEW = 8  # channels below which a CPU convolves slowly, and faster with channels of zeros added
+LAST = torch.channels_last_3d
+LARGE = 2**24  # values of a tensor beyond which it is not concatenated
 Size = tuple[int, int, int]
 
 
@@ -43,9 +46,9 @@ class InstanceNorm(nn.GroupNorm):
         if torch.is_grad_enabled():
             return super().forward(image)
         # Plane by plane, and these in 64 bit: sums over a whole window lose three digits in 32 bit.
-        mean = image.mean((3, 4)).double()
-        square = torch.linalg.vector_norm(image, dim=(3, 4)).double() ** 2 / (image.shape[3] * image.shape[4])
-        mean, square = mean.mean(2), square.mean(2)
+        planes = image.permute(0, 2, 3, 4, 1).flatten(2, 3)
+        mean = planes.mean(2).double().mean(1)
+        square = (torch.linalg.vector_norm(planes, dim=2).double() ** 2).mean(1) / planes.shape[2]
         scale = self.weight * torch.rsqrt((square - mean**2).clamp(min=0) + self.eps).float()
         shift = self.bias - mean.float() * scale
         return torch.addcmul(shift[..., None, None, None], image, scale[..., None, None, None], out=image)
@@ -69,12 +72,16 @@ class ConvBlock(nn.Module):
 
 
 def join(conv: nn.Conv3d, image: Tensor, skip: Tensor | None) -> Tensor:
-    """A convolution of one tensor, or of two as if they were concatenated along their channels.
-
-    The concatenation would be the largest tensor of the whole network.
-    """
+    """A convolution of one tensor, or of two as if they were concatenated along their channels."""
+    if skip is None and conv.in_channels < FEW:
+        more = (0, 0, 0, 0, 0, 0, 0, FEW - conv.in_channels)
+        image, weight = (F.pad(each, more).contiguous(memory_format=LAST) for each in (image, conv.weight))
+        return F.conv3d(image, weight, conv.bias, conv.stride, conv.padding)
     if skip is None:
         return conv(image)
+    if image.numel() < LARGE:
+        return conv(torch.cat([image, skip], dim=1))
+    # At the finest stage the concatenation would be the largest tensor of the whole network.
     channels = image.shape[1]
     joined = F.conv3d(image, conv.weight[:, :channels], conv.bias, padding=conv.padding)
     return joined + F.conv3d(skip, conv.weight[:, channels:], padding=conv.padding)

@@ -216,9 +216,7 @@ class NnUnet(nn.Module):
         flat = coarse_axis(volume.grid.spacing_mm, spacing)
         slab = int(np.argmax([size / patch for size, patch in zip(shape, self.patch, strict=True)]))
         order = (slab, *(axis for axis in range(3) if axis != slab))
-        normal = self.normalise(volume)
-        between = triple(volume.grid.shape[axis] if axis == flat else size for axis, size in enumerate(shape))
-        resized = normal.to(normal.grid.resize(between), order=3).to(normal.grid.resize(shape), order=0)
+        resized = resize(self.normalise(volume), shape, flat)
         if self.previous:
             resized = self.previous.answered(image, resized)
         turned = resized.orient("".join(self.axes[axis] for axis in order))
@@ -388,6 +386,16 @@ def nonzero(voxels: NDArray) -> tuple[Shape, Shape]:
         spans.append((int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, filled.shape[axis]))
     i, j, k = spans
     return (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
+
+
+def resize(volume: Volume, shape: Shape, flat: int | None) -> Volume:
+    """Cubic splines that stay within the values' own range; across an axis `flat` slice by slice, along it nearest."""
+    between = triple(volume.grid.shape[axis] if axis == flat else size for axis, size in enumerate(shape))
+    out = volume.to(volume.grid.resize(between), order=3)
+    axes = tuple(1 + axis for axis in range(3) if axis != flat)
+    low, high = volume.voxels.min(axes, keepdims=True), volume.voxels.max(axes, keepdims=True)
+    np.clip(out.voxels, low, high, out=out.voxels)
+    return out if between == shape else out.to(volume.grid.resize(shape), order=0)
 
 
 def coarse_axis(*spacings: tuple[float, ...] | list[float]) -> int | None:

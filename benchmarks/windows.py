@@ -1,0 +1,320 @@
+"""How long a whole image takes, and how much memory: ours against nnU-Net's predictor and MONAI's sliding window.
+
+    pip install --no-deps monai nnunetv2 dynamic-network-architectures acvl-utils batchgenerators batchgeneratorsv2
+    python benchmarks/windows.py [--shape 256,256,200] [--spacing 1.6,1.6,2] [--worked 3] [--runs ours,nnunet,monai]
+
+One network with random weights, in a folder of results of nnU-Net, and one generated chest CT. Each contender runs in a
+process of its own, from the image in memory to labels on its own grid, and prints seconds and peak memory above what
+it held after its imports. nnU-Net also says where its two best classes differ by more than 0.01: there the labels must
+be the same. Its sums are of 16 bit, whose weights vanish along the edges of the image; those voxels are counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import vesalius as vs
+
+MARGIN = 0.01
+LOST = 6e-5  # nnU-Net's sum of weights below which its 16 bit keep fewer than ten bits of a logit
+
+
+def main() -> None:
+    """Runs each contender and compares their labels."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", default="256,256,200")
+    parser.add_argument("--spacing", default="1.6,1.6,2", help="mm")
+    parser.add_argument("--worked", type=float, default=3.0, help="the network's spacing in mm")
+    parser.add_argument("--classes", type=int, default=118, help="background included")
+    parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", default="ours,nnunet,monai")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.run:
+        RUNS[args.run](args.folder)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        shape, spacing = (tuple(map(float, text.split(","))) for text in (args.shape, args.spacing))
+        np.save(folder / "ct.npy", chest(tuple(map(int, shape))))
+        (folder / "spacing.json").write_text(json.dumps(spacing))
+        make_results(folder, args.classes, args.patch, args.worked)
+        print(
+            f"{args.shape} voxels of {args.spacing} mm, worked at {args.worked} mm, {args.classes} classes,"
+            f" windows of {args.patch}, {args.threads} threads, torch {torch.__version__}"
+        )
+        for run in args.runs.split(","):
+            command = [sys.executable, __file__, "--run", run, "--folder", place, "--threads", str(args.threads)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            print(
+                done.stdout.strip().splitlines()[-1] if done.returncode == 0 else f"{run}: failed\n{done.stderr[-800:]}"
+            )
+        if {"ours", "nnunet"} <= set(args.runs.split(",")):
+            compare(folder)
+
+
+def compare(folder: Path) -> None:
+    """Prints how many labels differ from nnU-Net's where it is sure."""
+    ours, theirs = np.load(folder / "ours.npy"), np.load(folder / "nnunet.npy")
+    sure, lost = np.load(folder / "sure.npy"), np.load(folder / "lost.npy")
+    other = ours != theirs
+    print(f"labels that differ from nnU-Net's: {other.mean():.2e} of all voxels,")
+    print(
+        f"  where its two best classes differ by more than {MARGIN}: {int((other & sure & ~lost).sum())} of"
+        f" {int((sure & ~lost).sum())} voxels, and {int((other & sure & lost).sum())} of {int((sure & lost).sum())}"
+        " along the edges, where its 16 bit sums are noise"
+    )
+
+
+def make_results(folder: Path, classes: int, patch: int, worked_mm: float) -> None:
+    """A folder as nnU-Net leaves it after training, with random weights."""
+    from vesalius.hub import random_model
+    from vesalius.releases import read_release
+
+    network = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": 6,
+            "features_per_stage": [32, 64, 128, 256, 320, 320],
+            "conv_op": "torch.nn.modules.conv.Conv3d",
+            "kernel_sizes": [[3, 3, 3]] * 6,
+            "strides": [[1, 1, 1], *[[2, 2, 2]] * 5],
+            "n_conv_per_stage": [2] * 6,
+            "n_conv_per_stage_decoder": [2] * 5,
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    resampling = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+    sampler = "resample_data_or_seg_to_shape"
+    setting = {
+        "data_identifier": "x",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": [patch] * 3,
+        "median_image_size_in_voxels": [patch] * 3,
+        "spacing": [worked_mm] * 3,
+        "normalization_schemes": ["CTNormalization"],
+        "use_mask_for_norm": [False],
+        "resampling_fn_data": sampler,
+        "resampling_fn_seg": sampler,
+        "resampling_fn_data_kwargs": resampling,
+        "resampling_fn_seg_kwargs": resampling | {"is_seg": True, "order": 1},
+        "resampling_fn_probabilities": sampler,
+        "resampling_fn_probabilities_kwargs": resampling | {"order": 1},
+        "architecture": network,
+        "batch_dice": False,
+    }
+    facts = {"mean": -370.0, "std": 436.6, "percentile_00_5": -1024.0, "percentile_99_5": 276.0, "max": 3000.0}
+    plans = {
+        "dataset_name": "Dataset001_Chest",
+        "plans_name": "nnUNetPlans",
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "configurations": {"3d_fullres": setting},
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {"0": facts},
+    }
+    labels = {"background": 0} | {f"structure {n}": n for n in range(1, classes)}
+    dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
+    (folder / "fold_0").mkdir()
+    (folder / "plans.json").write_text(json.dumps(plans))
+    (folder / "dataset.json").write_text(json.dumps(dataset))
+    record: dict[str, Any] = {
+        "network_weights": {},
+        "init_args": {"configuration": "3d_fullres"},
+        "trainer_name": "nnUNetTrainer",
+        "inference_allowed_mirroring_axes": None,
+    }
+    torch.save(record, folder / "fold_0/checkpoint_final.pth")
+    model = random_model(read_release(folder)[0], tiny=False)
+    state = {name.removeprefix("networks.0."): tensor for name, tensor in model.state_dict().items()}
+    state |= {f"decoder.{name}": tensor for name, tensor in state.items() if name.startswith("encoder.")}
+    for number, part in enumerate((".conv.", ".norm.")):
+        state |= {name.replace(part, f".all_modules.{number}."): t for name, t in state.items() if part in name}
+    torch.save(record | {"network_weights": state}, folder / "fold_0/checkpoint_final.pth")
+
+
+def run_ours(folder: Path) -> None:
+    """Vesalius: a session without a prompt."""
+    model = vs.load(str(folder))
+    image = vs.Volume(np.load(folder / "ct.npy")[None], grid_of(folder), vs.Source(modality="CT"))
+    with Measured("ours") as measured:
+        found = vs.Session(model, image).add()
+        measured.stop()
+    np.save(folder / "ours.npy", found.layers[0])
+
+
+def run_nnunet(folder: Path) -> None:
+    """nnU-Net: its preprocessing, sliding window, resampling of the logits and their largest."""
+    predictor = nnunet_predictor(folder)
+    from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+
+    setting, plans = predictor.configuration_manager, predictor.plans_manager
+    pixels = np.load(folder / "ct.npy").transpose(2, 1, 0)[None].astype(np.float32)
+    properties = {"spacing": list(grid_of(folder).spacing_mm[::-1])}
+    with Measured("nnunet") as measured:
+        preprocessor = setting.preprocessor_class(verbose=False)
+        data, _, properties = preprocessor.run_case_npy(
+            pixels, None, properties, plans, setting, predictor.dataset_json
+        )
+        logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
+        found = convert_predicted_logits_to_segmentation_with_correct_shape(
+            logits, plans, setting, predictor.label_manager, properties, return_probabilities=False
+        )
+        measured.stop()
+    np.save(folder / "nnunet.npy", np.asarray(found).transpose(2, 1, 0))
+    now = [setting.spacing[axis] for axis in range(3)]
+    big = setting.resampling_fn_probabilities(logits, pixels.shape[1:], now, properties["spacing"])
+    sure = np.empty(pixels.shape[1:], bool)
+    for plane in range(len(sure)):
+        best = torch.as_tensor(big[:, plane]).float().topk(2, dim=0).values
+        sure[plane] = (best[0] - best[1] > MARGIN).numpy()
+    np.save(folder / "sure.npy", sure.transpose(2, 1, 0))
+    np.save(folder / "lost.npy", lost(logits.shape[1:], setting.patch_size, pixels.shape[1:]).transpose(2, 1, 0))
+
+
+def lost(shape: tuple[int, ...], patch: list[int], output: tuple[int, ...]) -> np.ndarray:
+    """The output voxels near which nnU-Net's sum of weights is so small that 16 bit lose the logits."""
+    from scipy import ndimage
+
+    from vesalius.look_windows import half_weights, resampled, starts
+
+    total = np.zeros([max(sizes) for sizes in zip(shape, patch, strict=True)], np.float32)
+    weight = half_weights(tuple(patch)).float().numpy()
+    for i in starts(shape[0], patch[0], 0.5):
+        for j in starts(shape[1], patch[1], 0.5):
+            for k in starts(shape[2], patch[2], 0.5):
+                total[i : i + patch[0], j : j + patch[1], k : k + patch[2]] += weight
+    before = [max(0, size - n) // 2 for n, size in zip(shape, patch, strict=True)]
+    i, j, k = (slice(first, first + n) for first, n in zip(before, shape, strict=True))
+    near = ndimage.binary_dilation(total[i, j, k] < LOST, np.ones((3, 3, 3)))
+    rows = [resampled(n, size, nearest=True).long().numpy() for n, size in zip(shape, output, strict=True)]
+    return near[np.ix_(*rows)]
+
+
+def run_monai(folder: Path) -> None:
+    """MONAI: its sliding window over the same pixels through nnU-Net's network, then classes resampled one by one."""
+    from monai.inferers import sliding_window_inference
+
+    predictor = nnunet_predictor(folder)
+    setting = predictor.configuration_manager
+    pixels = np.load(folder / "ct.npy").transpose(2, 1, 0)[None].astype(np.float32)
+    properties = {"spacing": list(grid_of(folder).spacing_mm[::-1])}
+    network = predictor.network.eval()
+    network.load_state_dict(predictor.list_of_parameters[0])
+    with Measured("monai") as measured, torch.inference_mode():
+        preprocessor = setting.preprocessor_class(verbose=False)
+        data, _, _ = preprocessor.run_case_npy(
+            pixels, None, properties, predictor.plans_manager, setting, predictor.dataset_json
+        )
+        logits = sliding_window_inference(
+            torch.from_numpy(data)[None], setting.patch_size, 1, network, overlap=0.5, mode="gaussian"
+        )
+        best = torch.full(pixels.shape[1:], -torch.inf)
+        codes = torch.zeros(pixels.shape[1:], dtype=torch.uint8)
+        for code in range(logits.shape[1]):
+            one = torch.nn.functional.interpolate(logits[:, code : code + 1], best.shape, mode="trilinear")[0, 0]
+            larger = one > best
+            best[larger], codes[larger] = one[larger], code
+        measured.stop()
+    np.save(folder / "monai.npy", codes.numpy().transpose(2, 1, 0))
+
+
+def nnunet_predictor(folder: Path) -> Any:
+    """nnU-Net's predictor on the CPU without mirroring."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        os.environ.setdefault(name, str(folder))
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    predictor = nnUNetPredictor(
+        use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False
+    )
+    dataset = json.loads((folder / "dataset.json").read_text())
+    plans = PlansManager(str(folder / "plans.json"))
+    setting = plans.get_configuration("3d_fullres")
+    network = get_network_from_plans(
+        setting.network_arch_class_name,
+        setting.network_arch_init_kwargs,
+        setting.network_arch_init_kwargs_req_import,
+        1,
+        len(dataset["labels"]),
+        deep_supervision=False,
+    )
+    weights = torch.load(folder / "fold_0/checkpoint_final.pth", weights_only=True)["network_weights"]
+    predictor.manual_initialization(network, plans, setting, [weights], dataset, "nnUNetTrainer", None)
+    return predictor
+
+
+class Measured:
+    """Prints the seconds and the peak memory of what runs inside, above what was held before."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> Measured:
+        self.held, self.began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        return self
+
+    def stop(self) -> None:
+        """Ends the measurement."""
+        seconds = time.perf_counter() - self.began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.said = (
+            f"{self.name:8} {seconds:8.1f} s   {(peak - self.held) / 2**20:6.2f} GB above {self.held / 2**20:.2f}"
+        )
+
+    def __exit__(self, *problem: object) -> None:
+        print(self.said if not any(problem) else problem)
+
+
+def grid_of(folder: Path) -> vs.Grid:
+    """The grid of the image, stored as nnU-Net expects it."""
+    spacing = json.loads((folder / "spacing.json").read_text())
+    shape = np.load(folder / "ct.npy", mmap_mode="r").shape
+    return vs.make_grid(shape, np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]))
+
+
+def chest(shape: tuple[int, ...]) -> np.ndarray:
+    """Two lungs in a body with blobs of other tissue, in HU."""
+    random = np.random.default_rng(0)
+    i, j, k = (np.linspace(-1, 1, size) for size in shape)
+    plane = i[:, None] ** 2 + (j / 0.7) ** 2
+    voxels = np.empty(shape, np.int16)
+    for n, height in enumerate(k):
+        slice_ = np.where(plane < 0.9, 40 + 60 * np.sin(9 * i)[:, None] * np.sin(11 * j + 5 * height), -1000)
+        for side in (-0.5, 0.5):
+            slice_[((i[:, None] - side) / 0.32) ** 2 + (j / 0.5) ** 2 < np.sqrt(max(0, 1 - height**2))] = -800
+        voxels[..., n] = slice_ + random.normal(0, 15, slice_.shape)
+    return voxels
+
+
+RUNS = {"ours": run_ours, "nnunet": run_nnunet, "monai": run_monai}
+
+if __name__ == "__main__":
+    main()
