@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import vesalius as vs
 from phantoms import ball, grids
 from vesalius.hub import build, fit_weights
-from vesalius.models.nnunet import NnUnet, NnUnetParts, coarse_axis, nonzero
+from vesalius.models.nnunet import NnUnet, NnUnetParts, coarse_axis, nonzero, resize
 from vesalius.zoo.nnunet import NNUNET, described
 
 SIZES = {
@@ -220,6 +220,19 @@ def test_only_one_much_coarser_axis_is_resampled_to_the_nearest_voxel() -> None:
     assert coarse_axis((1.0, 1.0, 1.0), (1.0, 1.0, 4.0)) == 2
     assert coarse_axis((2.0, 1.0, 1.0), (1.0, 1.0, 1.0)) is None
     assert coarse_axis((5.0, 5.0, 1.0), (9.0, 1.0, 1.0)) is None
+
+
+def test_splines_stay_in_the_range_and_slices_far_apart_do_not_mix() -> None:
+    step = np.zeros((1, 12, 12, 3), np.float32)
+    step[0, 6:] = 1
+    step[0, :, :, 1] *= 5
+    volume = vs.Volume(step, vs.make_grid((12, 12, 3), np.diag([1.0, 1, 5, 1])))
+    free = volume.to(volume.grid.resize((30, 30, 3)), order=3).voxels
+    assert free.max() > 5.2 and free.min() < -0.2
+    found = resize(volume, (30, 30, 6), 2).voxels
+    assert found.min() == 0 and found.max() == 5 and found.shape == (1, 30, 30, 6)
+    assert found[..., [0, 1, 4, 5]].max() == 1  # each slice keeps to its own range, and is repeated as it is
+    assert np.array_equal(found[..., 2], found[..., 3])
 
 
 def test_another_number_of_channels_is_refused() -> None:
