@@ -275,6 +275,12 @@ def test_results_of_nnunet_load_as_they_are(tmp_path: Path, setting: str, folds:
     assert found.labels.names == ("spleen",)
 
 
+def test_the_folder_around_results_names_what_is_in_it(tmp_path: Path) -> None:
+    folder = results(tmp_path, "3d_fullres")
+    with pytest.raises(vs.CardError, match=f"name one with plans.json .{folder}"):
+        vs.load(str(tmp_path))
+
+
 def test_regions_overlap_and_the_ignore_label_is_nothing(tmp_path: Path) -> None:
     folder = results(tmp_path, "3d_fullres", labels=REGIONS)
     fill(folder)

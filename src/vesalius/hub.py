@@ -163,7 +163,9 @@ def read_card(folder: Path) -> Card:
     try:
         card = Card.from_json(json.loads((folder / "card.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise CardError(f"{folder} holds no card.json; name a folder made by vesalius.save.") from None
+        inside = ", ".join(sorted(str(plans.parent) for plans in folder.glob("*/plans.json")))
+        meant = f"one with plans.json ({inside})" if inside else "a folder made by vesalius.save or with plans.json"
+        raise CardError(f"{folder} holds no card.json; name {meant}.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CardError(f"{folder / 'card.json'} is not a card of this version ({error}); save it again.") from None
     if not (folder / SAVED).is_file() or hash_file(folder / SAVED) != card.weights.sha256:
