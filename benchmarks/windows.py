@@ -160,9 +160,12 @@ def make_results(folder: Path, classes: int, patch: int, worked_mm: float) -> No
 
 def run_ours(folder: Path) -> None:
     """Vesalius: a session without a prompt."""
+    from vesalius import hub, look_windows  # noqa: F401
+
+    measured = Measured("ours")
     model = vs.load(str(folder))
     image = vs.Volume(np.load(folder / "ct.npy")[None], grid_of(folder), vs.Source(modality="CT"))
-    with Measured("ours") as measured:
+    with measured:
         found = vs.Session(model, image).add()
         measured.stop()
     np.save(folder / "ours.npy", found.layers[0])
@@ -170,13 +173,15 @@ def run_ours(folder: Path) -> None:
 
 def run_nnunet(folder: Path) -> None:
     """nnU-Net: its preprocessing, sliding window, resampling of the logits and their largest."""
-    predictor = nnunet_predictor(folder)
+    from nnunetv2.inference import predict_from_raw_data  # noqa: F401
     from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
+    measured = Measured("nnunet")
+    predictor = nnunet_predictor(folder)
     setting, plans = predictor.configuration_manager, predictor.plans_manager
     pixels = np.load(folder / "ct.npy").transpose(2, 1, 0)[None].astype(np.float32)
     properties = {"spacing": list(grid_of(folder).spacing_mm[::-1])}
-    with Measured("nnunet") as measured:
+    with measured:
         preprocessor = setting.preprocessor_class(verbose=False)
         data, _, properties = preprocessor.run_case_npy(
             pixels, None, properties, plans, setting, predictor.dataset_json
@@ -219,14 +224,16 @@ def lost(shape: tuple[int, ...], patch: list[int], output: tuple[int, ...]) -> n
 def run_monai(folder: Path) -> None:
     """MONAI: its sliding window over the same pixels through nnU-Net's network, then classes resampled one by one."""
     from monai.inferers import sliding_window_inference
+    from nnunetv2.inference import predict_from_raw_data  # noqa: F401
 
+    measured = Measured("monai")
     predictor = nnunet_predictor(folder)
     setting = predictor.configuration_manager
     pixels = np.load(folder / "ct.npy").transpose(2, 1, 0)[None].astype(np.float32)
     properties = {"spacing": list(grid_of(folder).spacing_mm[::-1])}
     network = predictor.network.eval()
     network.load_state_dict(predictor.list_of_parameters[0])
-    with Measured("monai") as measured, torch.inference_mode():
+    with measured, torch.inference_mode():
         preprocessor = setting.preprocessor_class(verbose=False)
         data, _, _ = preprocessor.run_case_npy(
             pixels, None, properties, predictor.plans_manager, setting, predictor.dataset_json
@@ -272,13 +279,13 @@ def nnunet_predictor(folder: Path) -> Any:
 
 
 class Measured:
-    """Prints the seconds and the peak memory of what runs inside, above what was held before."""
+    """Prints the seconds of what runs inside, and the peak memory above what was held when this was made."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name, self.held = name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def __enter__(self) -> Measured:
-        self.held, self.began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        self.began = time.perf_counter()
         return self
 
     def stop(self) -> None:

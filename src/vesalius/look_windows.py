@@ -138,7 +138,7 @@ def blend(pixels: Tensor, encode: Encode, patch: Shape, step: float, mask: Tenso
                     dtype = torch.float16 if 4 * floats > SLAB_BYTES else torch.float32
                     total = torch.zeros(depth + 1, *padded.shape[2:], seen.shape[-1], dtype=dtype, device=seen.device)
                 weight = along[0][i][:, None, None] * along[1][j][:, None] * along[2][k]
-                total[1:, j : j + across[0], k : k + across[1]] += (seen * weight[..., None].to(seen)).to(dtype)
+                total[1:, j : j + across[0], k : k + across[1]] += seen.mul_(weight[..., None].to(seen)).to(dtype)
         if i < reaches[n]:
             low = i - 1 if n and i <= reaches[n - 1] else i
             low, high = max(low, before[0]), min(following, before[0] + pixels.shape[1])

@@ -37,13 +37,13 @@ class UnetSizes:
 
 
 class InstanceNorm(nn.GroupNorm):
-    """Instance norm; without gradients it works in place, on a CPU in a third of the time of torch's own."""
+    """Instance norm; of channels last, without gradients, it works in place and three times as fast as torch's own."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels)
 
     def forward(self, image: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or image.is_contiguous():
             return super().forward(image)
         # Plane by plane, and these in 64 bit: sums over a whole window lose three digits in 32 bit.
         planes = image.permute(0, 2, 3, 4, 1).flatten(2, 3)
@@ -84,7 +84,7 @@ def join(conv: nn.Conv3d, image: Tensor, skip: Tensor | None) -> Tensor:
     # At the finest stage the concatenation would be the largest tensor of the whole network.
     channels = image.shape[1]
     joined = F.conv3d(image, conv.weight[:, :channels], conv.bias, padding=conv.padding)
-    return joined + F.conv3d(skip, conv.weight[:, channels:], padding=conv.padding)
+    return joined.add_(F.conv3d(skip, conv.weight[:, channels:], padding=conv.padding))
 
 
 class ConvStack(nn.Module):
