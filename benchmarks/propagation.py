@@ -26,7 +26,7 @@ from scipy import ndimage
 import vesalius as vs
 from vesalius.data.case import Case
 from vesalius.data.collection import read_dataset
-from vesalius.grid import PLANES, Grid
+from vesalius.evaluate.clicks import correction, first_click
 from vesalius.session import Model, Session
 
 CLICKS = 3
@@ -192,34 +192,6 @@ def score_target(model: Model, target: Target) -> Score:
         dice.append(2 * float((found & target.mask).sum()) / float(found.sum() + target.mask.sum()))
         point = correction(found, target.mask, grid) or point
     return Score(target.dataset, target.structure, target.case, tuple(dice), seconds, len(set(told)))
-
-
-def first_click(mask: Mask, grid: Grid, plane: str) -> tuple[int, ...]:
-    """The index of the deepest pixel of the slice of largest area in a plane."""
-    order, _ = grid.axis_order(PLANES[plane])
-    across = order[2]
-    middle = int(mask.sum(axis=order[:2]).argmax())
-    steps = np.delete(grid.spacing_mm, across)
-    index = deepest(mask.take(middle, across), steps)
-    return (*index[:across], middle, *index[across:])
-
-
-def correction(found: Mask, mask: Mask, grid: Grid) -> vs.Point | None:
-    """A click at the deepest point of the largest error component; None where there is no error."""
-    largest, positive = np.zeros_like(mask), True
-    for error, sign in ((mask & ~found, True), (found & ~mask, False)):
-        parts, _ = ndimage.label(error)
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        if sizes.max() > largest.sum():
-            largest, positive = parts == sizes.argmax(), sign
-    return vs.Point.from_index(grid, deepest(largest, grid.spacing_mm), positive) if largest.any() else None
-
-
-def deepest(region: Mask, steps: tuple[float, ...]) -> tuple[int, ...]:
-    """The index furthest in mm from what is outside a region; outside the image is outside."""
-    depth = ndimage.distance_transform_edt(np.pad(region, 1), sampling=steps)
-    return tuple(int(n) - 1 for n in np.unravel_index(depth.argmax(), depth.shape))
 
 
 def print_table(scores: list[Score]) -> None:
