@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from vesalius.grid import PLANES, Grid
 from vesalius.prompts import Point
+from vesalius.volume import Volume
 
 Mask = NDArray[np.bool_]
 
@@ -62,9 +63,8 @@ def challenge_click(found: Mask, mask: Mask, grid: Grid) -> Point | None:
     connected by corners too; depth is in voxels, not in mm, and the draw has the fixed seed 42. Reimplemented after
     `CVPR25_iter_eval.py` of JunMa11/CVPR-MedSegFMCompetition, which works on arrays [z, y, x].
     """
-    order, flips = grid.axis_order("SPL")
-    turned = [np.flip(each.transpose(order), np.flatnonzero(flips).tolist()) for each in (found, mask)]
-    parts, _ = ndimage.label(turned[0] != turned[1], TOUCHING)
+    turned = Volume(np.stack([found, mask]), grid).orient("SPL")
+    parts, _ = ndimage.label(turned.voxels[0] != turned.voxels[1], TOUCHING)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     if not sizes.any():
@@ -77,8 +77,7 @@ def challenge_click(found: Mask, mask: Mask, grid: Grid) -> Point | None:
         depth = component
     choices = np.argwhere(depth == depth.max())
     chosen = choices[np.random.RandomState(42).choice(len(choices))] + [side.start for side in span]
-    spl = grid.orient("SPL")
-    return Point.from_index(spl, chosen, bool(turned[1][tuple(chosen)]))
+    return Point.from_index(turned.grid, chosen, bool(turned.voxels[1][tuple(chosen)]))
 
 
 def _challenge_depth(component: Mask) -> NDArray:
