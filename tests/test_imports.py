@@ -14,7 +14,7 @@ import vesalius
 
 PACKAGE = Path(vesalius.__file__).parent
 DATA = {"errors", "grid", "volume", "prompts", "labels", "answer", "segmentation", "card", "intensity"}
-STATE = DATA | {"scene", "look", "look_cubes", "look_examples", "look_memory", "look_windows", "session"}
+STATE = DATA | {"scene", "look", "look_cubes", "look_examples", "look_frame", "look_memory", "look_windows", "session"}
 ALLOWED = {  # what the modules of a room may import of vesalius at any place in the file, beside their own room
     "errors": set(),
     "card": set(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,23 @@ from torch import Tensor, nn
 
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
-from vesalius.grid import Grid
 from vesalius.layers.stunet import StuNet
 from vesalius.layers.unet import Unet, UnetSizes
-from vesalius.look_windows import Shape, blend, covered, mirrored, read_slabs, resampled, starts
-from vesalius.prompts import Box
+from vesalius.look_frame import (
+    Block,
+    Frame,
+    blocks_within,
+    body_mask,
+    box_mask,
+    found_mask,
+    slab_order,
+    voxels_of,
+)
+from vesalius.look_windows import Shape, mirrored
 from vesalius.scene import Scene, View
 from vesalius.volume import Volume
 
 AIR_HU = -500.0  # a CT voxel below this, and not enclosed by a body, is empty space
-COARSE = 4  # bodies and structures are outlined on every fourth voxel
-MARGIN = 2  # ... with so many of these around them
 ANISOTROPIC = 3.0  # beyond this ratio of spacings, nnU-Net resamples the coarse axis to its nearest voxels
 FOLD = re.compile(r"networks\.\d+\.|previous\.networks\.\d+\.")
 OLD_NAMES = (  # of nnU-Net v1, as v2 has them
@@ -41,27 +47,6 @@ OLD_NAMES = (  # of nnU-Net v1, as v2 has them
     (r"^tu\.", "decoder.transpconvs."),
     (r"^seg_outputs\.", "decoder.seg_layers."),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """An image as the network sees it: `pixels` (C, i, j, k) over the extent of `grid`, whose voxels are the image's.
-
-    The axes run as `grid` says, the one along which slabs are smallest first; `order` are their places among the
-    network's axes. `body` (i, j, k) is where something may be; `flat` the axis that is resampled to nearest voxels.
-    """
-
-    pixels: Tensor
-    grid: Grid
-    order: Shape
-    body: Tensor
-    flat: int | None
-
-    @property
-    def shape(self) -> Shape:
-        """The network's voxels along each axis."""
-        i, j, k = self.pixels.shape[1:]
-        return i, j, k
 
 
 class NnUnet(nn.Module):
@@ -108,36 +93,27 @@ class NnUnet(nn.Module):
         frame = self.frame(scene.image)
         low, high = voxels_of(scene.region, frame.grid)
         mask = frame.body & box_mask(frame, low, high)
-        if self.exclusive and set(scene.structures) != set(self.outputs) - {""} and self.finds(frame):
+        if self.exclusive and set(scene.structures) != set(self.outputs) - {""} and frame.first_look_pays(self.step):
             scene.progress("looking for " + ", ".join(scene.structures[:3]))
             mask &= self.find(frame, mask, scene.structures)
         channels = [self.outputs.index(name) for name in scene.structures]
         whole = scene.image.grid.orient(frame.grid.codes)
         corner = np.rint(whole.index(frame.grid.world((0, 0, 0)))).astype(int)
         places, blocks = [], []
-        for first, block in self.read(frame, frame.grid.shape, mask, self.step, channels):
+        whole_blocks = self.read(frame, frame.grid.shape, mask, self.step, channels)
+        for first, part in blocks_within(whole_blocks, low, high):
             scene.progress(f"plane {first} of {frame.grid.shape[0]}")
-            rows = slice(max(low[0] - first, 0), max(high[0] - first, 0))
-            part = block[:, rows, low[1] : high[1], low[2] : high[2]]
-            if part.size:
-                places.append((int(corner[0]) + max(first, int(low[0])), *(corner[1:] + low[1:]).tolist()))
-                blocks.append(part if self.exclusive else np.packbits(part, axis=0))
+            places.append((int(corner[0]) + first, *(corner[1:] + low[1:]).tolist()))
+            blocks.append(part if self.exclusive else np.packbits(part, axis=0))
         return (frame.grid.codes, places, *blocks)
 
     @torch.inference_mode()
-    def read(
-        self, frame: Frame, output: Shape, mask: Tensor, step: float, channels: list[int]
-    ) -> Iterator[tuple[int, NDArray]]:
+    def read(self, frame: Frame, output: Shape, mask: Tensor, step: float, channels: list[int]) -> Iterator[Block]:
         """Blocks of `output` voxels and their first planes: (1, t, j, k) codes or, of overlapping `channels`, booleans.
 
         Windows without a voxel of `mask` are left out, and where one would be is background.
         """
         weight, bias = self.head()
-        order, back = frame.order, [frame.order.index(axis) for axis in range(3)]
-
-        def encode(windows: Tensor) -> Tensor:
-            seen = self.encode(windows.permute(0, 1, *(2 + axis for axis in back)))
-            return seen.permute(0, *(2 + axis for axis in order), 1)
 
         def classes(voxels: Tensor) -> Tensor:
             logits = torch.addmm(bias, voxels, weight.T) if self.late else voxels
@@ -147,26 +123,13 @@ class NnUnet(nn.Module):
             best = torch.from_numpy(logits.numpy().argmax(1)) if logits.device.type == "cpu" else logits.argmax(1)
             return best.to(torch.uint8 if self.sizes.classes <= 256 else torch.int16)[:, None]
 
-        patch = tuple(self.patch[axis] for axis in order)
-        slabs, seen = blend(frame.pixels, encode, patch, step, mask), covered(mask, patch, step)
-        rows, *across = (resampled(*sizes, nearest=True).long() for sizes in zip(frame.shape, output, strict=True))
-        for first, block in read_slabs(slabs, frame.shape, output, classes, frame.flat):
-            inside = seen[rows[first : first + block.shape[1]]][:, across[0]][:, :, across[1]].numpy()
-            yield first, np.where(inside, block, block.dtype.type(0))
-
-    def finds(self, frame: Frame) -> bool:
-        """Whether a first look with windows side by side would cost less than half of a whole one."""
-        sizes = list(zip(frame.shape, (self.patch[axis] for axis in frame.order), strict=True))
-        first, whole = (np.prod([len(starts(*each, step)) for each in sizes]) for step in (1.0, self.step))
-        return bool(2 * first < whole)
+        yield from frame.read(output, mask, step, self.encode, classes)
 
     def find(self, frame: Frame, mask: Tensor, structures: tuple[str, ...]) -> Tensor:
         """Where a first look with windows side by side sees the structures, and some space around."""
-        found = torch.zeros_like(mask)
         wanted = [code for code, name in enumerate(self.outputs) if name in structures]
-        for first, block in self.read(frame, frame.shape, mask, 1.0, []):
-            found[first : first + block.shape[1]] = torch.from_numpy(np.isin(block[0], wanted))
-        return grow(found)
+        blocks = self.read(frame, frame.shape, mask, 1.0, [])
+        return found_mask(frame, ((first, np.isin(block, wanted)) for first, block in blocks))
 
     def encode(self, windows: Tensor) -> Tensor:
         """What is blended (B, F, i, j, k) of windows (B, C, i, j, k): logits, or what the heads of all folds read."""
@@ -214,15 +177,19 @@ class NnUnet(nn.Module):
         sizes = zip(volume.grid.shape, volume.grid.spacing_mm, spacing, strict=True)
         shape = triple(max(1, round(size * own / mm)) for size, own, mm in sizes)
         flat = coarse_axis(volume.grid.spacing_mm, spacing)
-        slab = int(np.argmax([size / patch for size, patch in zip(shape, self.patch, strict=True)]))
-        order = (slab, *(axis for axis in range(3) if axis != slab))
+        order = slab_order(shape, self.patch)
         resized = resize(self.normalise(volume), shape, flat)
         if self.previous:
             resized = self.previous.answered(image, resized)
         turned = resized.orient("".join(self.axes[axis] for axis in order))
-        pixels = torch.from_numpy(np.ascontiguousarray(turned.voxels))
-        place = None if flat is None else order.index(flat)
-        return Frame(pixels, volume.grid.orient(turned.grid.codes), order, self.body(turned), place)  # type: ignore[arg-type]
+        return Frame(
+            torch.from_numpy(np.ascontiguousarray(turned.voxels)),
+            volume.grid.orient(turned.grid.codes),
+            order,
+            triple(self.patch[axis] for axis in order),
+            self.body(turned),
+            None if flat is None else order.index(flat),
+        )
 
     def check(self, image: Volume) -> None:
         """Refuses an image with another number of channels; warns of CT normalisation for what is not CT."""
@@ -251,13 +218,7 @@ class NnUnet(nn.Module):
         ]
         if not levels:
             return torch.ones(image.grid.shape, dtype=torch.bool)
-        dense = torch.from_numpy(np.logical_or.reduce([values > level for values, level in levels]))
-        from scipy import ndimage
-
-        axial = next(axis for axis, letter in enumerate(image.grid.codes) if letter in "SI")
-        coarse = F.max_pool3d(dense[None].float(), COARSE, ceil_mode=True)[0].bool().movedim(axial, 0).numpy()
-        filled = np.stack([ndimage.binary_fill_holes(plane) for plane in coarse])
-        return enlarge(torch.from_numpy(filled).movedim(0, axial), image.grid.shape)
+        return body_mask(np.logical_or.reduce([values > level for values, level in levels]), image.grid)
 
     def answered(self, image: Volume, pixels: Volume) -> Volume:
         """Pixels with this model's own answer beside them, one channel for each structure: the input of a cascade."""
@@ -405,37 +366,3 @@ def coarse_axis(*spacings: tuple[float, ...] | list[float]) -> int | None:
             coarsest = [axis for axis, mm in enumerate(spacing) if mm == max(spacing)]
             return coarsest[0] if len(coarsest) == 1 else None
     return None
-
-
-def voxels_of(region: Box | None, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first voxel in a region and the first one beyond it; of the whole grid where there is none."""
-    if region is None:
-        return np.zeros(3, int), np.array(grid.shape)
-    index = grid.index(region.corners())
-    low = np.ceil(index.min(axis=0) - 1e-6).clip(0).astype(int)
-    high = np.floor(index.max(axis=0) + 1e-6).astype(int) + 1
-    return np.minimum(low, grid.shape), np.clip(high, low, grid.shape)
-
-
-def box_mask(frame: Frame, low: NDArray[np.int64], high: NDArray[np.int64]) -> Tensor:
-    """The network's voxels that touch a box of the image's voxels."""
-    mask = torch.zeros(frame.shape, dtype=torch.bool)
-    zoom = np.array(frame.shape) / frame.grid.shape
-    first, last = np.floor(low * zoom).astype(int), np.ceil(high * zoom).astype(int)
-    i, j, k = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
-    mask[i, j, k] = True
-    return mask
-
-
-def grow(mask: Tensor) -> Tensor:
-    """A mask (i, j, k) and some space around it, in coarse steps."""
-    coarse = F.max_pool3d(mask[None].float(), COARSE, ceil_mode=True)[0]
-    return enlarge(coarse.bool(), mask.shape)
-
-
-def enlarge(coarse: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A coarse mask with its margin, on all voxels."""
-    grown = F.max_pool3d(coarse[None].float(), 2 * MARGIN + 1, 1, MARGIN)[0].bool()
-    for axis, size in enumerate(shape):
-        grown = grown.repeat_interleave(COARSE, dim=axis).narrow(axis, 0, size)
-    return grown
