@@ -5,10 +5,8 @@ The clicks of the CVPR 2025 challenge follow rules of their own: see `challenge_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from vesalius.grid import PLANES, Grid
@@ -21,7 +19,7 @@ TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner are one compon
 DOWNSAMPLED_VOXELS = 60_000_000  # components with a larger bounding box are halved by the challenge's script
 
 
-def deepest(region: Mask, spacing_mm: Sequence[float]) -> tuple[int, ...]:
+def deepest(region: Mask, spacing_mm: ArrayLike) -> tuple[int, ...]:
     """The index furthest in mm from what is outside a region of any dimension; outside the image is outside."""
     depth = ndimage.distance_transform_edt(np.pad(region, 1), sampling=spacing_mm)
     return tuple(int(n) - 1 for n in np.unravel_index(depth.argmax(), depth.shape))
@@ -32,7 +30,7 @@ def first_click(mask: Mask, grid: Grid, plane: str) -> tuple[int, ...]:
     order, _ = grid.axis_order(PLANES[plane])
     across = order[2]
     middle = int(mask.sum(axis=order[:2]).argmax())
-    index = deepest(mask.take(middle, across), np.delete(grid.spacing_mm, across))
+    index = deepest(mask.take([middle], across).squeeze(across), np.delete(grid.spacing_mm, across))
     return (*index[:across], middle, *index[across:])
 
 
