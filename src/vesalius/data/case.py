@@ -14,7 +14,9 @@ class Case:
     """One image with its segmentation.
 
     `annotated` names the structures that were looked for: everything else may be there and unlabelled.
-    `group` is the patient, image or experiment that a split must keep together.
+    `group` is the patient, image or experiment that a split must keep together. `channels` are further images on the
+    same grid, in the order of `Dataset.channels`; `parts` the files of the segmentation where each structure has its
+    own; `modality` that of a case in a set of several.
     """
 
     id: str
@@ -23,13 +25,18 @@ class Case:
     annotated: tuple[str, ...]
     split: str
     group: str
+    channels: tuple[Path, ...] = ()
+    parts: tuple[Path, ...] = ()
+    modality: str = ""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Cases of one origin, labelled in one way.
 
-    In a `semantic` set a voxel's value is one of `labels`; in an `instance` set each object has its own value.
+    In a `semantic` set a voxel's value is one of `labels` (empty where the folder does not name them); in an
+    `instance` set each object has its own value. `layout` is the reader that knows how the labels are stored,
+    `channels` names the channels of an image, and `unlabelled` are the images of the folder that have no labels.
     """
 
     name: str
@@ -40,6 +47,9 @@ class Dataset:
     licence: str
     source: str
     cases: tuple[Case, ...]
+    layout: str = ""
+    channels: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Case, ...]:
         """The cases of one split, in order."""

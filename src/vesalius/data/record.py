@@ -1,0 +1,50 @@
+"""`vesalius.json` beside converted data: what the target format has no place for, so that nothing is lost on the way.
+
+That is each case's split, patient group, modality and what was annotated, and the licence and source of the set.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from vesalius.data.case import Dataset
+from vesalius.data.layout import load_json
+
+FILE = "vesalius.json"
+KEPT = ("name", "modality", "label_kind", "licence", "source", "dimension")
+
+
+def write_record(folder: Path, dataset: Dataset) -> None:
+    """Writes the record of a folder whose label files are those of the data set; whole or not at all."""
+    cases = {}
+    for case in dataset.cases:
+        facts = {"split": case.split, "group": case.group, "annotated": case.annotated, "modality": case.modality}
+        cases[case.segmentation.relative_to(folder).as_posix()] = {"id": case.id} | facts
+    record = {"version": 1} | {key: getattr(dataset, key) for key in (*KEPT, "channels")} | {"cases": cases}
+    write_json(folder / FILE, record)
+
+
+def apply_record(folder: Path, dataset: Dataset) -> Dataset:
+    """The data set with what the folder's record says of it; unchanged where there is no record."""
+    if not (folder / FILE).exists():
+        return dataset
+    record = load_json(folder / FILE)
+    said = record["cases"]
+    cases = []
+    for case in dataset.cases:
+        facts = dict(said.get(case.segmentation.relative_to(folder).as_posix(), {}))
+        if "annotated" in facts:
+            facts["annotated"] = tuple(facts["annotated"])
+        cases.append(replace(case, **facts))
+    kept = {key: record[key] for key in KEPT if key in record}
+    channels = tuple(record.get("channels", dataset.channels))
+    return replace(dataset, **kept, channels=channels, cases=tuple(sorted(cases, key=lambda case: case.id)))
+
+
+def write_json(path: Path, record: object) -> None:
+    """Writes JSON under a temporary name first."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
