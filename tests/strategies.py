@@ -33,3 +33,26 @@ def numbered(grid: Grid, dtype: str = "int16", channels: int = 1) -> Volume:
     count = channels * int(np.prod(grid.shape))
     values = np.arange(count) % (250 if dtype in ("uint8", "int8") else 30000)
     return Volume(values.reshape(channels, *grid.shape).astype(dtype), grid)
+
+
+@st.composite
+def mask_pairs(draw: st.DrawFn, dimensions: tuple[int, ...] = (2, 3)) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Two masks of one shape and a spacing: scattered voxels, blocks at the borders, planes, lines, full and empty."""
+    axes = draw(st.sampled_from(dimensions))
+    shape = draw(st.tuples(*[st.integers(1, 9)] * axes))
+    spacing = draw(
+        st.lists(st.sampled_from([0.3, 0.7, 1.0, 1.2, 1.6, 2.5, 5.0]) | st.floats(0.2, 6), min_size=axes, max_size=axes)
+    )
+    return draw(masks(shape)), draw(masks(shape)), spacing
+
+
+@st.composite
+def masks(draw: st.DrawFn, shape: tuple[int, ...]) -> np.ndarray:
+    """One mask of `mask_pairs`."""
+    if draw(st.booleans()):
+        density = draw(st.sampled_from([0.0, 0.05, 0.3, 0.7, 1.0]))
+        return np.random.default_rng(draw(st.integers(0, 99))).random(shape) < density
+    ends = [sorted((draw(st.integers(0, n - 1)), draw(st.integers(0, n - 1)))) for n in shape]
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(first, last + 1) for first, last in ends)] = True
+    return mask
