@@ -225,6 +225,14 @@ def test_masks_of_bids_are_structures(tmp_path: Path) -> None:
     assert dataset.labels == {"liver": 1, "organ": 2} and labels.mask("liver").sum() == labels.mask("organ").sum() == 12
 
 
+def test_others_conversions_are_not_taken_for_the_original(tmp_path: Path) -> None:
+    trees.image(tmp_path / "imagesTr/word_0001_0000.nii.gz")
+    trees.labels(tmp_path / "labelsTr/word_0001.nii.gz")
+    facts = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}
+    trees.text(tmp_path / "dataset.json", facts)
+    assert open_dataset(tmp_path).layout == "nnunet"
+
+
 def test_the_nearest_layouts_are_named(tmp_path: Path) -> None:
     trees.image(tmp_path / "WORD/imagesTr/word_0001.nii.gz")
     with pytest.raises(FormatError, match="nearest are word"):

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from vesalius.cli.cache import cache_app, fetch
+from vesalius.cli.data import data_app
+from vesalius.cli.evaluate import compare, evaluate
 from vesalius.cli.export import export
 from vesalius.cli.images import convert, info
 from vesalius.cli.models import models_app
@@ -21,12 +23,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(segment)
+app.command()(evaluate)
+app.command()(compare)
 app.command()(info)
 app.command()(convert)
 app.add_typer(models_app)
 app.command()(fetch)
 app.add_typer(cache_app)
 app.command()(export)
+app.add_typer(data_app)
 
 
 @app.command()

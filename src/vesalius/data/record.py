@@ -11,18 +11,40 @@ from pathlib import Path
 
 from vesalius.data.case import Dataset
 from vesalius.data.layout import load_json
+from vesalius.errors import FormatError
 
 FILE = "vesalius.json"
 KEPT = ("name", "modality", "label_kind", "licence", "source", "dimension")
 
 
-def write_record(folder: Path, dataset: Dataset) -> None:
+def claim_folder(folder: Path, dataset: Dataset, target: str) -> None:
+    """Makes a folder for a conversion, or goes on with one of the same set to the same layout.
+
+    Raises FormatError for a folder that holds anything else.
+    """
+    if (folder / FILE).exists():
+        record = load_json(folder / FILE)
+        if (record.get("name"), record.get("layout")) != (dataset.name, target):
+            held = f"{record.get('name')} as {record.get('layout')}"
+            raise FormatError(f"{folder} holds {held}; choose another folder for {dataset.name} as {target}.")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise FormatError(f"{folder} holds other files; choose a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_record(folder, replace(dataset, cases=()), target)
+
+
+def write_record(folder: Path, dataset: Dataset, target: str) -> None:
     """Writes the record of a folder whose label files are those of the data set; whole or not at all."""
     cases = {}
     for case in dataset.cases:
         facts = {"split": case.split, "group": case.group, "annotated": case.annotated, "modality": case.modality}
         cases[case.segmentation.relative_to(folder).as_posix()] = {"id": case.id} | facts
-    record = {"version": 1} | {key: getattr(dataset, key) for key in (*KEPT, "channels")} | {"cases": cases}
+    record = (
+        {"version": 1, "layout": target}
+        | {key: getattr(dataset, key) for key in (*KEPT, "channels")}
+        | {"cases": cases}
+    )
     write_json(folder / FILE, record)
 
 

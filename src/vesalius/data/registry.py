@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from vesalius.data.case import Dataset
-from vesalius.data.layout import Layout
+from vesalius.data.layout import Layout, load_json
 from vesalius.data.layouts import (
     abdomenct_1k,
     acdc,
@@ -38,6 +38,7 @@ from vesalius.data.layouts import (
     vesalius_sets,
     word,
 )
+from vesalius.data.record import FILE
 from vesalius.errors import FormatError
 
 LAYOUTS: tuple[Layout, ...] = (  # the first that matches is taken: what has telling names first, what is general last
@@ -94,6 +95,9 @@ def open_dataset(folder: str | Path, layout: str | None = None) -> Dataset:
 
 
 def _recognise(folder: Path) -> Layout:
+    """The layout that a conversion noted down, else the first that matches; files keep their names in a conversion."""
+    if (folder / FILE).exists():
+        return find_layout(load_json(folder / FILE).get("layout", ""))
     shares = {}
     for layout in LAYOUTS:
         shares[layout.name] = layout.matches(folder)

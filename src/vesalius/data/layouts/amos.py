@@ -15,7 +15,7 @@ def open_amos(folder: Path) -> Dataset:
     """`imagesTr/amos_NNNN.nii.gz` with `labelsTr/` under the same name, and so for Va."""
     cases = []
     for part, split in SPLITS.items():
-        for image in search(folder, f"images{part}/amos_*.nii.gz"):
+        for image in search(folder, f"images{part}/amos_????.nii.gz"):
             label = image.parents[1] / f"labels{part}" / image.name
             modality = "CT" if int(stem(image).split("_")[1]) <= LAST_CT else "MR"
             case = Case(stem(image), image, label, tuple(LAYOUT.labels), split, stem(image), modality=modality)
@@ -31,7 +31,7 @@ LAYOUT = Layout(
     groups="scan",
     licence="CC BY 4.0",
     homepage="https://zenodo.org/records/7262581",
-    signature=("imagesTr/amos_*.nii.gz", "labelsTr/amos_*.nii.gz"),
+    signature=("imagesTr/amos_????.nii.gz", "labelsTr/amos_????.nii.gz"),
     open=open_amos,
     labels=number(
         "spleen",

@@ -75,7 +75,8 @@ def write_msd_case(folder: Path, case: Case, image: Volume, labels: Segmentation
 
 def write_msd_description(folder: Path, dataset: Dataset) -> None:
     """`dataset.json` of the cases that are there."""
-    training, test = ([case.segmentation for case in dataset.cases if (case.split == "test") is yes] for yes in (0, 1))
+    training = [case.segmentation for case in dataset.cases if case.split != "test"]
+    test = [case.segmentation for case in dataset.cases if case.split == "test"]
     record = {
         "name": dataset.name,
         "description": dataset.name,
@@ -130,6 +131,6 @@ LAYOUT = Layout(
     groups="image",
     licence=OFFICIAL + " (the ten tasks), or as `dataset.json` says",
     homepage="http://medicaldecathlon.com",
-    signature=("dataset.json#training", "dataset.json#modality", "dataset.json#labels", "labelsTr/*"),
+    signature=("dataset.json#training", "dataset.json#modality", "dataset.json#labels", "labelsT[rs]/*"),
     open=open_msd,
 )

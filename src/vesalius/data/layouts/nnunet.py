@@ -117,7 +117,7 @@ LAYOUT = Layout(
     groups="image",
     licence="as `dataset.json` says",
     homepage="https://github.com/MIC-DKFZ/nnUNet",
-    signature=("dataset.json#channel_names", "dataset.json#file_ending", "imagesTr/*_0000.*"),
+    signature=("dataset.json#channel_names", "dataset.json#file_ending"),
     open=open_nnunet,
     read=read_regions,
 )

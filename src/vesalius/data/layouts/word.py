@@ -14,7 +14,7 @@ def open_word(folder: Path) -> Dataset:
     """`imagesTr/word_NNNN.nii.gz` with `labelsTr/` under the same name, and so for Val and Ts."""
     cases = []
     for part, split in SPLITS.items():
-        for image in search(folder, f"images{part}/word_*.nii.gz"):
+        for image in search(folder, f"images{part}/word_????.nii.gz"):
             label = image.parents[1] / f"labels{part}" / image.name
             cases.append(Case(stem(image), image, label, tuple(LAYOUT.labels), split, stem(image)))
     return LAYOUT.dataset(cases)
@@ -28,7 +28,7 @@ LAYOUT = Layout(
     groups="scan",
     licence="GPL-3.0, for academic research only",
     homepage="https://github.com/HiLab-git/WORD",
-    signature=("imagesTr/word_*.nii.gz", "labelsTr/word_*.nii.gz"),
+    signature=("imagesTr/word_????.nii.gz", "labelsTr/word_????.nii.gz"),
     open=open_word,
     labels=number(
         "liver",
