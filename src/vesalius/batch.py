@@ -13,12 +13,24 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from vesalius.errors import FormatError, VesaliusError
 
 PROMPT_SUFFIXES = (".json", ".csv", ".npz")
 NO_IMAGES = (".json", ".csv", ".txt", ".md", ".log", ".raw", ".zraw", ".raw.gz")  # a header names its own .raw
 DOUBLE_SUFFIXES = re.compile(r"\.(nii\.gz|seg\.nrrd|mrk\.json)$", re.IGNORECASE)
+
+
+class HasName(Protocol):
+    """What a batch is made of: anything that its log can name."""
+
+    @property
+    def name(self) -> str:
+        """The case's name, of which there is only one."""
+
+
+Work = TypeVar("Work", bound=HasName)
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ def pair_files(images: Path, prompts: Path, output: Path, suffix: str = ".seg.nr
     return cases, alone
 
 
-def take_shard(cases: list[Case], number: int, count: int) -> list[Case]:
+def take_shard(cases: list[Work], number: int, count: int) -> list[Work]:
     """Every `count`-th case from the `number`-th on; shards 1 to `count` together are all cases, each one once."""
     if not 1 <= number <= count:
         raise FormatError(f"There is no shard {number}/{count}; shards of {count} are 1/{count} to {count}/{count}.")
@@ -77,9 +89,9 @@ def is_done(case: Case, asked: str) -> bool:
 
 
 def run_cases(
-    cases: list[Case], segment: Callable[[Case], None], log: Path, tell: Callable[[str], None]
+    cases: list[Work], work: Callable[[Work], None], log: Path, tell: Callable[[str], None]
 ) -> dict[str, str]:
-    """Segments each case and returns one sentence for each that failed, by name; `tell` hears each case's end.
+    """Works on each case and returns one sentence for each that failed, by name; `tell` hears each case's end.
 
     What is not a VesaliusError is a bug: its traceback goes into the file `log`, without the message, which may quote
     the image's header.
@@ -87,7 +99,7 @@ def run_cases(
     failed = {}
     for n, case in enumerate(cases, start=1):
         try:
-            segment(case)
+            work(case)
         except VesaliusError as error:
             failed[case.name] = str(error)
         except Exception as error:

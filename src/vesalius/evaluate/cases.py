@@ -44,10 +44,10 @@ def open_data(path: Path) -> list[Dataset]:
     return open_collection(path)
 
 
-def list_tasks(datasets: Iterable[Dataset], split: str) -> list[Task]:
-    """The cases of a split of every data set; raises FormatError where there is none."""
+def list_tasks(datasets: Iterable[Dataset], split: str, limit: int = 0) -> list[Task]:
+    """The cases of a split of every data set, of each at most `limit`; raises FormatError where there is none."""
     datasets = list(datasets)
-    tasks = [Task(dataset, case) for dataset in datasets for case in dataset.split(split)]
+    tasks = [Task(dataset, case) for dataset in datasets for case in dataset.split(split)[: limit or None]]
     if not tasks:
         splits = sorted({case.split for dataset in datasets for case in dataset.cases})
         raise FormatError(f"No case is of the split {split!r}; use one of {', '.join(splits)}.")

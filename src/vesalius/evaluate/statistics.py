@@ -114,8 +114,8 @@ def compare(first: Iterable[Record], second: Iterable[Record]) -> list[Differenc
 
     Pairs in which a value is not finite are left out of that metric and counted in its interval.
     """
-    theirs = {_pair_key(row): row for row in second}
-    pairs = [(row, theirs[_pair_key(row)]) for row in first if _pair_key(row) in theirs]
+    theirs = {pair_key(row): row for row in second}
+    pairs = [(row, theirs[pair_key(row)]) for row in first if pair_key(row) in theirs]
     grouped: dict[tuple[str, str, str], list[tuple[Record, Record]]] = {}
     for one, other in pairs:
         grouped.setdefault((one.setting, one.structure, one.metric), []).append((one, other))
@@ -130,7 +130,7 @@ def rank_stability(tables: Mapping[str, Iterable[Record]], metric: str, draws: i
     Ranks are by the mean of a metric over the cases, settings and structures that all tables have; ties share the
     better rank.
     """
-    kept = {name: {_pair_key(row): row for row in rows if row.metric == metric} for name, rows in tables.items()}
+    kept = {name: {pair_key(row): row for row in rows if row.metric == metric} for name, rows in tables.items()}
     common = [key for key in next(iter(kept.values())) if all(key in rows for rows in kept.values())]
     common = [key for key in common if all(np.isfinite(rows[key].value) for rows in kept.values())]
     if not common:
@@ -198,5 +198,6 @@ def _grouped(records: Iterable[Record], by: Sequence[str]) -> dict[tuple[str, ..
     return found
 
 
-def _pair_key(row: Record) -> tuple[str, ...]:
+def pair_key(row: Record) -> tuple[str, ...]:
+    """What makes two records of different tables a pair."""
     return row.dataset, row.case, row.setting, row.structure, row.metric

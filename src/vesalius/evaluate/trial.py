@@ -92,8 +92,9 @@ class Conversation:
 
 
 def mask_of(found: Segmentation, structure: str) -> Mask:
-    """The mask (i, j, k) of a structure, empty where nothing was said of it."""
-    return found.mask(structure) if structure in found.places else np.zeros(found.grid.shape, bool)
+    """The mask (i, j, k) of a structure, case ignored; empty where nothing was said of it."""
+    name = next((name for name in found.places if name.lower() == structure.lower()), None)
+    return np.zeros(found.grid.shape, bool) if name is None else found.mask(name)
 
 
 def box_around(mask: Mask, grid: Grid, moves: NDArray[np.float64] | None = None) -> Box:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from vesalius.errors import PromptError
 from vesalius.evaluate.trial import Conversation, Found, Trial, mask_of
 from vesalius.labels import LabelSpace
 from vesalius.prompts import Named, Text
-from vesalius.segmentation import Segmentation
 from vesalius.session import Model
 
 
@@ -38,15 +36,7 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
         asked = looked_for
         for name in asked:
             talk.say(Text(name), target=name)
-    found = talk.found("by name", trial, asked)
-    yield replace(found, prediction=_rename(found.prediction, asked))
-
-
-def _rename(found: Segmentation, names: list[str]) -> Segmentation:
-    """The same structures as the reference spells them."""
-    spelled = {name.lower(): name for name in names}
-    places = {spelled.get(name.lower(), name): place for name, place in found.places.items()}
-    return replace(found, labels=LabelSpace.of(places), places=places, annotated=frozenset(places))
+    yield talk.found("by name", trial, asked)
 
 
 def summarise(rounds: Sequence[Found]) -> dict[str, float]:
