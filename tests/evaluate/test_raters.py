@@ -32,6 +32,12 @@ def test_more_than_half_must_agree() -> None:
     np.testing.assert_array_equal(vote([LEFT] * 200 + [RIGHT] * 300), RIGHT)
 
 
+@pytest.mark.parametrize("mask", [LEFT, BOTH, NOTHING])
+def test_raters_who_agree_are_believed(mask: np.ndarray) -> None:
+    np.testing.assert_array_equal(staple([mask, mask]), mask)
+    np.testing.assert_array_equal(vote([mask, mask]), mask)
+
+
 def test_staple_believes_the_reliable_raters() -> None:
     """Two careful raters against three who guess: a vote follows the guesses, STAPLE does not."""
     rng = np.random.default_rng(0)

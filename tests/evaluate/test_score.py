@@ -137,6 +137,8 @@ def test_a_picture_is_two_dimensional_and_its_unit_is_the_pixel(calibrated: bool
     expected = [read_metric(name).value(flat) for name in ("hd", "assd", "nsd@0.6")]
     assert [row.value for row in rows] == pytest.approx(expected)
     assert [row.unit for row in rows] == (["mm", "mm", "1"] if calibrated else ["px", "px", "1"])
+    (missed,) = score_case(segment({}, "a", grid), reference, ("hd",))
+    assert missed.value == pytest.approx(math.hypot(20 * 0.5, 16))
     absent = score_case(segment({}, "a", grid), segment({}, "a", grid), ("hd",), Policy(both_empty="perfect"))
     assert absent[0].value == 0
 
@@ -162,6 +164,11 @@ def test_surfaces_on_a_sheared_grid_are_refused_and_voxels_are_counted() -> None
 def test_an_unknown_metric_names_the_known_ones(name: str) -> None:
     with pytest.raises(VesaliusError, match="nsd@2"):
         score_case(segment({"a": (1, 5)}), segment({"a": (1, 5)}), (name,))
+
+
+def test_a_policy_that_does_not_exist_names_those_that_do() -> None:
+    with pytest.raises(VesaliusError, match="undefined or perfect"):
+        Policy(both_empty="Perfect")  # type: ignore[arg-type]
 
 
 def test_memory_does_not_grow_with_the_number_of_structures() -> None:

@@ -8,6 +8,7 @@ are in work at one time, and never with the number of structures.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from vesalius.errors import GeometryError
+from vesalius.errors import GeometryError, VesaliusError
 from vesalius.evaluate.metrics import MaskPair, Metric, read_metric
 from vesalius.evaluate.overlap import Mask
 from vesalius.grid import Grid
@@ -26,6 +27,11 @@ from vesalius.segmentation import Segmentation
 
 METRICS = ("dice", "nsd@2", "hd95")
 LEAST_SINE = 1e-3  # the sine of an angle between two axes by which they are not at right angles
+CHOICES = {  # of a policy
+    "one_empty": ("worst", "infinite", "undefined"),
+    "both_empty": ("undefined", "perfect"),
+    "not_annotated": ("undefined", "empty"),
+}
 Box = tuple[slice, ...]
 
 
@@ -37,12 +43,18 @@ class Policy:
     ("infinite"); or all is NaN ("undefined").
     `both_empty`: neither side has voxels, as it should be. NaN ("undefined"), or what equal masks have ("perfect").
     `not_annotated`: nobody looked for it in the reference. NaN ("undefined"), or it counts as empty there ("empty"),
-    which is for references that do not say what was looked for.
+    which is for references that do not say what was looked for. Raises VesaliusError for any other word.
     """
 
     one_empty: Literal["worst", "infinite", "undefined"] = "worst"
     both_empty: Literal["undefined", "perfect"] = "undefined"
     not_annotated: Literal["undefined", "empty"] = "undefined"
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                said = getattr(self, name)
+                raise VesaliusError(f"The policy {name}={said!r} does not exist; choose {' or '.join(choices)}.")
 
 
 @dataclass(frozen=True)
@@ -139,9 +151,17 @@ def _value(metric: Metric, pair: MaskPair, status: str, grid: Grid) -> float:
         case "perfect":
             return metric.perfect
         case "worst" if metric.length:
-            return float(np.linalg.norm(np.multiply(grid.shape, grid.spacing_mm)))
+            return _diagonal(grid)
         case _:  # overlaps with an empty mask are 0, and distances to it infinite, by themselves
             return metric.value(pair)
+
+
+def _diagonal(grid: Grid) -> float:
+    """From corner to corner of an image; of a grid one voxel thick, of the picture."""
+    sides = (
+        n * mm for axis, (n, mm) in enumerate(zip(grid.shape, grid.spacing_mm, strict=True)) if axis != grid.thin_axis()
+    )
+    return math.hypot(*sides)
 
 
 def _unit(metric: Metric, grid: Grid) -> str:
