@@ -34,8 +34,8 @@ def vote(raters: Sequence[Mask]) -> Mask:
 def staple(raters: Sequence[Mask]) -> Mask:
     """The voxels that are more likely inside than not, given how reliable each rater proves to be.
 
-    Warfield et al., Simultaneous truth and performance level estimation (STAPLE), 2004, as in SimpleITK. What all drew is
-    inside, also where there is no background to estimate reliability from.
+    Warfield et al., Simultaneous truth and performance level estimation (STAPLE), 2004, as in SimpleITK. What all
+    drew is inside, also where there is no background to estimate reliability from.
     """
     images = [sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in raters]
     return (sitk.GetArrayFromImage(sitk.STAPLE(images, 1)) > 0.5) | np.logical_and.reduce(raters)
