@@ -34,7 +34,8 @@ def evaluate(
     ] = "",
     model: Annotated[str, typer.Option("-m", "--model", help="A model, to be asked about DATA.")] = "",
     protocol: Annotated[str, typer.Option(help="How it is asked: clicks, box, cvpr2025 ...; list names all.")] = "",
-    split: Annotated[str, typer.Option(help="Which cases of DATA.")] = "val",
+    split: Annotated[str, typer.Option(help="Which cases of DATA: val, train ...; all for every one.")] = "val",
+    layout: Annotated[str, typer.Option(help="The layout of DATA; recognised if not given.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many cases of each data set; 0 for all.")] = 0,
     weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
@@ -63,7 +64,7 @@ def evaluate(
             raise PromptError("With -m give one folder of data, and no --images or --resample.")
         if not protocol:
             raise PromptError("Say with --protocol how the model is asked; --protocol list names all.")
-        score_model(data, asked, (model, weights, device, precision), protocol, split, limit)
+        score_model((data, layout), asked, (model, weights, device, precision), protocol, split, limit)
         return
     if reference is None:
         raise FormatError("Give the folder of reference masks too, or a model with -m.")

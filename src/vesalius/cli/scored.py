@@ -21,7 +21,7 @@ from vesalius.evaluate.page import Evaluation, write_page
 from vesalius.evaluate.pairs import Pair, pair_labels, read_background, read_pair, score_pair
 from vesalius.evaluate.pictures import draw_errors, mark_errors
 from vesalius.evaluate.protocols import find_protocol
-from vesalius.evaluate.run import Outcome, Work, collect, evaluate
+from vesalius.evaluate.run import Outcome, Work, collect, evaluate, load_case
 from vesalius.evaluate.score import Policy
 from vesalius.evaluate.statistics import Interval, summarise
 from vesalius.evaluate.summary import (
@@ -93,16 +93,21 @@ def score_folders(predictions: Path, references: Path, images: Path | None, aske
 
 
 def score_model(
-    data: Path, asked: Asked, model: tuple[str, Path | None, str, str], protocol: str, split: str, limit: int
+    data: tuple[Path, str],
+    asked: Asked,
+    model: tuple[str, Path | None, str, str],
+    protocol: str,
+    split: str,
+    limit: int,
 ) -> None:
-    """Scores the answers of a model, (name, weights, device, precision), on the cases of data sets."""
+    """Scores the answers of a model, (name, weights, device, precision), on the cases of (folder, layout)."""
     from vesalius.hub import find_model, load
 
     _check(asked)
     chosen = find_protocol(protocol)
     card = find_model(model[0])[1]
     chosen.check(card)
-    datasets = open_data(data)
+    datasets = open_data(*data)
     tasks = list_tasks(datasets, split, limit)
     masks = asked.output / "masks"
 
@@ -115,7 +120,7 @@ def score_model(
     def score(task: Task) -> list[Record]:
         return exam().score(task, _mask_file(masks, task))
 
-    works = [Work(task.name, (task.case.image, task.case.segmentation), partial(score, task)) for task in tasks]
+    works = [Work(task.name, task.files, partial(score, task)) for task in tasks]
     by_name = {task.name: task for task in tasks}
 
     def look(case: str) -> tuple[Volume, Segmentation, Segmentation]:
@@ -124,15 +129,17 @@ def score_model(
         trial = read_trial(by_name[case])
         return trial.image, read_segmentation(_mask_file(masks, by_name[case])), trial.reference
 
-    licences = ", ".join(f"{dataset.name} ({dataset.licence})" for dataset in datasets if dataset.split(split))
+    licences = {task.dataset.name: task.dataset.licence for task in tasks}
     facts = {
         "model": f"{card.name}, {card.licence.weights}" + (f", weights {model[1].name}" if model[1] else ""),
         "protocol": f"{chosen.name}: {chosen.summary}",
-        "data": licences,
+        "data": ", ".join(f"{name} ({licence})" for name, licence in licences.items()),
         "cases": f"{len(tasks)} of the split {split}",
     }
     weights = model[1].stat() if model[1] else card.weights.sha256
     words = repr((model[0], str(weights), model[2:], protocol, asked.metrics, asked.policy, __version__))
+    if any(load_case(work, asked.output, words) is None for work in take_shard(works, *asked.shard)):
+        exam()  # what is wrong with the model is wrong with every case
     _finish(works, words, asked, _Report(f"{card.name}: {chosen.summary}", facts | asked.facts(), look))
 
 

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from vesalius.data.case import Case, Dataset
-from vesalius.data.collection import open_collection, read_dataset
+from vesalius.data.collection import open_collection
+from vesalius.data.layout import load_json
+from vesalius.data.reading import read_image, read_labels
+from vesalius.data.registry import open_dataset
 from vesalius.errors import FormatError
 from vesalius.evaluate.trial import Offer, Trial
-from vesalius.io import read, read_segmentation
 from vesalius.labels import LabelSpace
 from vesalius.prompts import Example
 from vesalius.segmentation import Segmentation
 from vesalius.volume import Volume
 
 OBJECTS = 10  # of a picture of an instance set, so many are targets, the largest ones
-MODALITIES = {"CT": "CT", "MR": "MR", "PET": "PT", "US": "US"}  # ours to DICOM's
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,39 @@ class Task:
     case: Case
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the case is made of."""
+        case = self.case
+        return case.image, *case.channels, *(case.parts or (case.segmentation,))
+
+    @property
+    def modality(self) -> str:
+        """The case's own, or the data set's."""
+        return self.case.modality or self.dataset.modality
+
+    @property
     def name(self) -> str:
         """The case's name among all data sets, without anything that a file name cannot hold."""
         return f"{self.dataset.name}/{self.case.id}".replace("\\", "_").replace(":", "_")
 
 
-def open_data(path: Path) -> list[Dataset]:
-    """The data sets of a folder: the one that its `dataset.json` describes, or every one in a folder of it."""
-    for description in (path, path / "dataset.json"):
-        if description.is_file():
-            return [read_dataset(description)]
-    return open_collection(path)
+def open_data(folder: Path, layout: str = "") -> list[Dataset]:
+    """The data sets of a folder: one of any layout, or all of a folder of vesalius' own sets; raises FormatError."""
+    own = [path for path in folder.glob("*/dataset.json") if "label_kind" in load_json(path)]
+    return open_collection(folder) if own and not layout else [open_dataset(folder, layout or None)]
 
 
 def list_tasks(datasets: Iterable[Dataset], split: str, limit: int = 0) -> list[Task]:
-    """The cases of a split of every data set, of each at most `limit`; raises FormatError where there is none."""
+    """The cases of a split ("all" for every one) of every data set, of each at most `limit`.
+
+    Raises FormatError where there is none.
+    """
     datasets = list(datasets)
-    tasks = [Task(dataset, case) for dataset in datasets for case in dataset.split(split)[: limit or None]]
+    chosen = [(dataset, dataset.cases if split == "all" else dataset.split(split)) for dataset in datasets]
+    tasks = [Task(dataset, case) for dataset, cases in chosen for case in cases[: limit or None]]
     if not tasks:
         splits = sorted({case.split for dataset in datasets for case in dataset.cases})
-        raise FormatError(f"No case is of the split {split!r}; use one of {', '.join(splits)}.")
+        raise FormatError(f"No case is of the split {split!r}; use {', '.join(splits)} or all.")
     return tasks
 
 
@@ -63,7 +77,7 @@ def list_offers(datasets: Iterable[Dataset]) -> tuple[Offer, ...]:
         case, dataset = cases[number]
         reference = read_reference(case, dataset)
         mask = reference.mask(structure)
-        return Example(read_image(case, dataset), Volume(mask[None], reference.grid)) if mask.any() else None
+        return Example(read_image(dataset, case), Volume(mask[None], reference.grid)) if mask.any() else None
 
     return tuple(
         Offer(dataset.name, case.group, case.annotated, partial(read_example, number))
@@ -74,9 +88,9 @@ def list_offers(datasets: Iterable[Dataset]) -> tuple[Offer, ...]:
 def read_trial(task: Task, offers: Iterable[Offer] = ()) -> Trial:
     """The image and reference of a case, and those of the offers that are of other patients.
 
-    Raises FormatError for a label that the data set does not list and for a reference on another grid.
+    Raises FormatError for a reference on another grid.
     """
-    image, reference = read_image(task.case, task.dataset), read_reference(task.case, task.dataset)
+    image, reference = read_image(task.dataset, task.case), read_reference(task.case, task.dataset)
     if not image.grid.same_as(reference.grid):
         raise FormatError(
             f"{task.case.segmentation.name} {reference.grid.shape} does not lie on the grid of {task.case.image.name} "
@@ -87,26 +101,15 @@ def read_trial(task: Task, offers: Iterable[Offer] = ()) -> Trial:
     return Trial(task.name, image, reference, task.dataset.name, others)
 
 
-def read_image(case: Case, dataset: Dataset) -> Volume:
-    """A case's image, which is known to be what its data set says it is."""
-    image = read(case.image)
-    known = image.source.modality or MODALITIES.get(dataset.modality, "")
-    return replace(image, source=replace(image.source, modality=known))
-
-
 def read_reference(case: Case, dataset: Dataset) -> Segmentation:
-    """A case's labels by name: also of structures that were looked for and are absent.
+    """A case's labels by name: of all structures that were looked for, also of those that are absent.
 
     Of an instance set each of the largest objects is a structure: "nucleus 1" is the largest.
     """
-    labels = read_segmentation(case.segmentation)
+    labels = read_labels(dataset, case)
     if dataset.label_kind == "instance":
-        return _largest_objects(labels, next(iter(dataset.labels)))
-    names = {value: name for name, value in dataset.labels.items()}
-    if unknown := sorted(set(map(int, labels.labels.names)) - set(names)):
-        listed = ", ".join(f"{value} {name}" for value, name in sorted(names.items()))
-        raise FormatError(f"{case.segmentation.name} has the label {unknown[0]}, and {dataset.name} lists {listed}.")
-    places = {name: (0, value) for value, name in sorted(names.items()) if name in case.annotated}
+        return _largest_objects(labels, next(iter(dataset.labels), "object"))
+    places = {name: labels.places[name] for name in labels.labels.names if name in labels.annotated}
     return replace(labels, labels=LabelSpace.of(places), places=places, annotated=frozenset(places))
 
 

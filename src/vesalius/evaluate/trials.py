@@ -61,5 +61,4 @@ def whole_case(task: Task, setting: str, scores: dict[str, float]) -> Sequence[R
 
 
 def _place(task: Task) -> tuple[str, str, str, str]:
-    dataset, case = task.dataset, task.case
-    return dataset.name, dataset.modality, case.group, task.name
+    return task.dataset.name, task.modality, task.case.group, task.name

@@ -1,0 +1,108 @@
+"""From data sets to trials: names, absent structures, objects, splits, and examples of other patients."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toy_models import Alike, Named
+from vesalius.errors import FormatError
+from vesalius.evaluate.cases import OBJECTS, list_offers, list_tasks, open_data, read_trial
+from vesalius.evaluate.protocols import find_protocol
+from vesalius.evaluate.table import WHOLE_CASE
+from vesalius.evaluate.trials import Exam
+from vesalius.grid import make_grid
+from vesalius.io import read_segmentation, write
+from vesalius.volume import Volume
+
+GRID = make_grid((20, 16, 8), np.diag([-1.0, -1.0, 2.0, 1]))
+
+
+def write_set(folder: Path, kind: str = "semantic", splits: str = "tttvv") -> Path:
+    """Volumes with the structures "low" and "high" and without "ghost"; two cases a patient."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[2:9, 3:12, 2:6] = 1
+    labels[11:18, 4:13, 1:7] = 2
+    for n in range(len(splits)):
+        write(Volume(np.array([40, 120, 220], np.uint8)[labels][None], GRID), folder / "images" / f"c{n}.nii.gz")
+        write(Volume(labels[None], GRID), folder / "labels" / f"c{n}.nii.gz")
+    facts = {
+        "name": folder.name,
+        "modality": "MR",
+        "dimension": 3,
+        "labels": {"background": 0, "low": 1, "high": 2, "ghost": 3},
+        "annotated": ["low", "high", "ghost"],
+        "label_kind": kind,
+        "licence": "CC0-1.0",
+        "source": "made",
+        "split": {f"c{n}": {"t": "train", "v": "val"}[each] for n, each in enumerate(splits)},
+        "group": {f"c{n}": f"p{n // 2}" for n in range(len(splits))},
+    }
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_a_trial_knows_names_what_is_absent_and_examples_of_others(tmp_path: Path) -> None:
+    (dataset,) = open_data(write_set(tmp_path / "one"))
+    tasks = list_tasks([dataset], "val")
+    assert [task.name for task in tasks] == ["one/c3", "one/c4"]
+    trial = read_trial(tasks[0], list_offers([dataset]))
+    assert trial.present() == ("low", "high") and trial.reference.annotated == {"low", "high", "ghost"}
+    assert [offer.group for offer in trial.offers] == ["p0", "p0"]  # c2 is of the same patient as c3
+    example = trial.offers[0].read("low")
+    assert example is not None and example.mask.voxels.sum() == 7 * 9 * 4
+    assert trial.offers[0].read("ghost") is None
+
+
+def test_a_folder_of_sets_gives_all_of_them(tmp_path: Path) -> None:
+    write_set(tmp_path / "one")
+    write_set(tmp_path / "two", splits="vv")
+    assert [task.name for task in list_tasks(open_data(tmp_path), "val", limit=1)] == ["one/c3", "two/c0"]
+    assert len(list_tasks(open_data(tmp_path), "all")) == 7
+    with pytest.raises(FormatError, match="No case is of the split 'test'; use train, val or all"):
+        list_tasks(open_data(tmp_path), "test")
+
+
+def test_objects_are_structures_the_largest_first(tmp_path: Path) -> None:
+    (dataset,) = open_data(write_set(tmp_path / "one", kind="instance"))
+    path = tmp_path / "one" / "labels" / "c3.nii.gz"
+    labels = np.zeros(GRID.shape, np.uint8)
+    for n in range(OBJECTS + 3):
+        labels[n, : n + 2, 0] = n + 1
+    write(Volume(labels[None], GRID), path)
+    reference = read_trial(list_tasks([dataset], "val")[0]).reference
+    assert len(reference.labels.names) == OBJECTS and reference.labels.names[0] == "low 1"
+    assert reference.mask("low 1").sum() == OBJECTS + 4 > reference.mask("low 2").sum()
+
+
+def test_a_reference_on_another_grid_is_refused(tmp_path: Path) -> None:
+    (dataset,) = open_data(write_set(tmp_path / "one"))
+    write(Volume(np.ones((1, 4, 4, 4), np.uint8), GRID.crop((0, 0, 0), (4, 4, 4))), dataset.cases[3].segmentation)
+    with pytest.raises(FormatError, match=r"c3.nii.gz \(4, 4, 4\) does not lie on the grid"):
+        read_trial(list_tasks([dataset], "val")[0])
+
+
+def test_an_exam_scores_what_was_asked_and_keeps_the_last_masks(tmp_path: Path) -> None:
+    (dataset,) = open_data(write_set(tmp_path / "one"))
+    task = list_tasks([dataset], "val")[0]
+    exam = Exam(Alike(), find_protocol("cvpr2025"), ("dice",))
+    records = exam.score(task, tmp_path / "masks" / "m.seg.nrrd")
+    assert {row.structure for row in records} == {"low", "high", WHOLE_CASE}
+    assert {(row.group, row.modality, row.dataset) for row in records} == {("p1", "MR", "one")}
+    whole = {row.metric: row for row in records if row.structure == WHOLE_CASE and not row.setting}
+    assert whole["DSC_AUC"].value == pytest.approx(4) and whole["seconds"].unit == "s"
+    assert sum(row.metric == "seconds" and row.setting != "" for row in records) == 6
+    assert read_segmentation(tmp_path / "masks" / "m.seg.nrrd").mask("low").sum() == 7 * 9 * 4
+
+
+def test_what_is_absent_and_was_asked_for_has_a_row(tmp_path: Path) -> None:
+    (dataset,) = open_data(write_set(tmp_path / "one"))
+    records = Exam(Named(), find_protocol("named"), ("dice",)).score(list_tasks([dataset], "val")[0])
+    found = {row.structure: row for row in records if row.metric == "dice"}
+    assert found["low"].value == found["high"].value == 1
+    assert found["ghost"].value == 0 and found["ghost"].status == "spurious: worst"
