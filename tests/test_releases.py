@@ -320,7 +320,7 @@ def test_an_archive_is_unpacked_once_and_its_plans_count(tmp_path: Path) -> None
 
 
 WRONG: dict[str, dict[str, Any]] = {
-    "results are of a SwinUNETR that we do not know": {"network_class_name": "x.SwinUNETR"},
+    "results are of a SwinUNETR that we do not know": {"network_class_name": "x.SwinUNETR", "arch_kwargs": {}},
     "results are of a PlainConvUNet that we do not know": {
         "arch_kwargs": NETWORK["arch_kwargs"] | {"norm_op": "torch.nn.BatchNorm3d"}  # type: ignore[operator]
     },
@@ -337,6 +337,53 @@ def test_what_is_wrong_with_results_is_one_sentence(tmp_path: Path, sentence: st
     changed = {"3d_fullres": SETTING | {"architecture": NETWORK | WRONG[sentence]}}
     (folder / "plans.json").write_text(json.dumps(RESULTS | {"configurations": changed}))
     with pytest.raises(vs.CardError, match=sentence):
+        vs.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        (SETTING, "results are of a network that we do not know"),
+        (
+            SETTING | {"architecture": NETWORK, "normalization_schemes": ["Own"]},
+            "normalised by Own, which we do not know",
+        ),
+    ],
+)
+def test_plans_that_say_less_or_more_than_we_know_are_one_sentence(
+    tmp_path: Path, setting: dict[str, Any], sentence: str
+) -> None:
+    folder = results(tmp_path, "3d_fullres")
+    change(folder / "plans.json", configurations={"3d_fullres": setting})
+    with pytest.raises(vs.CardError, match=sentence):
+        vs.load(str(folder))
+
+
+def test_results_without_their_labels_are_one_sentence(tmp_path: Path) -> None:
+    folder = results(tmp_path, "3d_fullres")
+    (folder / "dataset.json").unlink()
+    with pytest.raises(vs.CardError, match=r"dataset\.json is missing; copy the whole folder"):
+        vs.load(str(folder))
+
+
+def test_a_fold_that_is_not_finished_is_named_and_left_out(tmp_path: Path) -> None:
+    folder = results(tmp_path, "3d_fullres", folds=3)
+    fill(folder)
+    (folder / "fold_1/checkpoint_final.pth").unlink()
+    with pytest.warns(vs.VesaliusWarning, match=r"fold_1 holds no checkpoint_final\.pth and is left out"):
+        model: Any = vs.load(str(folder))
+    assert len(model.networks) == 2
+
+
+def test_what_does_not_fit_in_one_of_several_folds_is_listed(tmp_path: Path) -> None:
+    folder = results(tmp_path, "3d_fullres", folds=2)
+    state = fill(folder)[1]
+    name = next(name for name in state if name.startswith("encoder."))
+    file = folder / "fold_1/checkpoint_final.pth"
+    record = torch.load(file, weights_only=False)
+    record["network_weights"] = {"foreign" if other == name else other: tensor for other, tensor in state.items()}
+    torch.save(record, file)
+    with pytest.raises(vs.CardError, match=rf"1 missing \(networks.1.{name}\); 1 unexpected \(networks.1.foreign\)"):
         vs.load(str(folder))
 
 

@@ -28,6 +28,7 @@ _HOMES = {
         "LicenceError",
         "PromptError",
         "VesaliusError",
+        "VesaliusWarning",
     ),
     "grid": ("Grid", "make_grid"),
     "hub": ("load", "save"),

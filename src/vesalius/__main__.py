@@ -7,16 +7,19 @@ bug and keeps its traceback.
 from __future__ import annotations
 
 import sys
+import warnings
 
 from vesalius.cli.app import app
-from vesalius.errors import VesaliusError
+from vesalius.errors import VesaliusError, VesaliusWarning
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command line (the process's own by default) and returns its exit code."""
     code = 0
     try:
-        app(arguments, prog_name="vesalius")
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            app(arguments, prog_name="vesalius")
     except SystemExit as end:  # the way that typer returns, after it has reported a wrong option itself
         code = int(end.code or 0)
     except VesaliusError as error:
@@ -27,6 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     if code == 130:
         print("vesalius: Stopped; what is written is whole, and a batch goes on when started again.", file=sys.stderr)
     return code
+
+
+def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Prints our own warnings as one sentence, and those of others as Python does."""
+    if issubclass(category, VesaliusWarning):
+        print(f"vesalius: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
         FetchError      weights that cannot be fetched or verified
         LicenceError    weights whose licence restricts their use and was not accepted yet
 
-Anything else that is raised is a bug of vesalius.
+Anything else that is raised is a bug of vesalius. What may be meant and may be a mistake is a VesaliusWarning.
 """
 
 from __future__ import annotations
@@ -40,3 +40,7 @@ class FetchError(VesaliusError):
 
 class LicenceError(VesaliusError):
     """Weights whose licence restricts their use and was not accepted yet."""
+
+
+class VesaliusWarning(UserWarning):
+    """Something that works but is often a mistake, said in one sentence."""

@@ -41,8 +41,12 @@ class LabelSpace:
         for structure in self.structures:
             if word.lower() in {structure.name.lower(), *(also.lower() for also in structure.synonyms)}:
                 return structure
-        near = get_close_matches(word, self.names, n=3, cutoff=0.5) or self.names[:10]
-        raise PromptError(f"There is no structure {word!r}; did you mean {', '.join(near)}?")
+        spelt = {name.lower(): name for name in self.names}
+        near = [spelt[name] for name in get_close_matches(word.lower(), spelt, n=3, cutoff=0.5)]
+        if near:
+            raise PromptError(f"There is no structure {word!r}; did you mean {', '.join(near)}?")
+        known = ", ".join(self.names[:10]) + (f", ... ({len(self.names)} in all)" if len(self.names) > 10 else "")
+        raise PromptError(f"There is no structure {word!r}; choose among {known}.")
 
     def __or__(self, other: LabelSpace) -> LabelSpace:
         known = set(self.names)

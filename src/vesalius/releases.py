@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 from vesalius.card import Card
 from vesalius.checkpoint import read_checkpoint, read_pickle
 from vesalius.download import hash_file
-from vesalius.errors import CardError
+from vesalius.errors import CardError, VesaliusWarning
 from vesalius.zoo import nninteractive, nnunet
 
 CHECKPOINT = "checkpoint_final.pth"
@@ -30,6 +31,9 @@ def read_release(folder: Path) -> tuple[Card, Path]:
     checkpoints = sorted(folder.glob(f"fold_*/{CHECKPOINT}"))
     if not checkpoints:
         raise CardError(f"{folder} has no fold_*/{CHECKPOINT}; name a folder with plans.json and trained folds.")
+    for fold in sorted(set(folder.glob("fold_*")) - {file.parent for file in checkpoints}):
+        told = f"{fold} holds no {CHECKPOINT} and is left out; finish its training, or remove it."
+        warnings.warn(VesaliusWarning(told), stacklevel=2)
     settings = next((folder / name for name in nninteractive.SETTINGS if (folder / name).is_file()), None)
     try:
         if settings:
@@ -129,6 +133,8 @@ def read_json(file: Path) -> Any:
     """What a JSON file holds; raises CardError."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CardError(f"{file} is missing; copy the whole folder of results again.") from None
     except (OSError, ValueError) as error:
         raise CardError(f"{file} cannot be read ({error}); fetch it again.") from None
 

@@ -5,6 +5,7 @@ Models are stateless; a session holds the prompts, the answers and the way back.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from vesalius.answer import Answer
 from vesalius.card import Card
-from vesalius.errors import PromptError
+from vesalius.errors import PromptError, VesaliusWarning
 from vesalius.grid import PLANES, Grid
 from vesalius.intensity import choose_window
 from vesalius.labels import LabelSpace
@@ -74,7 +75,7 @@ class Session:
     `window` (LOW, HIGH) replaces the rule that maps the image's values to grey levels; `plane` is the plane in which
     2D models look at a volume. `progress` is told each step of long work. `region` is all that a model that names its
     structures looks at. Raises FormatError for an image with NaN or infinite voxels and PromptError for an unknown
-    plane or a region that the model cannot keep to.
+    plane or a region that the model cannot keep to. VesaliusWarning: the model knows only CT, the image is none.
     """
 
     def __init__(
@@ -90,6 +91,10 @@ class Session:
             if "named" not in model.card.accepts:
                 raise PromptError(f"{model.card.name} looks where its prompts point; it takes no region.")
             check_prompt(region, image.grid, frozenset({"box"}), model.card.name)
+        modality = image.source.modality
+        if model.card.modalities == ("CT",) and modality not in ("", "CT"):
+            told = f"{model.card.name} was trained on CT alone, and the image says that it is {modality}."
+            warnings.warn(VesaliusWarning(told), stacklevel=2)
         if plane and plane not in PLANES:
             raise PromptError(f"There is no plane {plane!r}; use one of {', '.join(PLANES)}.")
         self.model, self.image, self.progress, self.region = model, image, progress, region
@@ -184,7 +189,8 @@ class Session:
         card, said = self.model.card, list(prompts)
         if not said:
             if "named" not in card.accepts:
-                raise PromptError("There is no prompt; give at least one point, box or other prompt.")
+                kinds = " or ".join(sorted(card.accepts))
+                raise PromptError(f"There is no prompt; give {card.name} at least one {kinds}.")
             return card.labels
         known = LabelSpace.of(card.labels)
         return tuple(dict.fromkeys(known.named(each.structure).name for each in said if isinstance(each, Named)))

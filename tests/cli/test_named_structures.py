@@ -50,7 +50,8 @@ def test_only_some_structures_in_a_region(call: list[str], tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        (["--only", "spleem"], "did you mean spleen"),
+        (["--only", "SPLEEM"], "did you mean spleen?"),
+        (["--only", "xylophone"], "There is no structure 'xylophone'; choose among liver, spleen."),
         (["--point", "3,3,3"], "takes named; you gave a point"),
         (["--region", "3,3,3"], "--region 3,3,3 is not two corners"),
         (["--region", "90,3,3:99,4,4"], "outside the image"),
@@ -61,6 +62,18 @@ def test_what_cannot_be_is_one_sentence(
 ) -> None:
     assert main([*call, *said]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_warning_is_one_sentence_too(
+    call: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct = ball(grids()["isotropic"])
+    mr = vs.Volume(ct.voxels, ct.grid, vs.Source(modality="MR"))
+    monkeypatch.setattr("vesalius.io.read", lambda *_: mr)
+    assert main(call) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "vesalius: Dataset009_Spleen was trained on CT alone, and the image says that it is MR."
+    assert not any("Warning" in line for line in said)
 
 
 def test_a_model_that_is_pointed_takes_no_region(call: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 import vesalius as vs
 from phantoms import ball, grids
 from vesalius.hub import build, fit_weights
+from vesalius.look_windows import Shape
 from vesalius.models.nnunet import NnUnet, NnUnetParts, coarse_axis, nonzero, resize
 from vesalius.zoo.nnunet import NNUNET, described
 
@@ -79,6 +80,15 @@ def test_an_image_in_one_window_is_what_the_network_says(changed: dict[str, Any]
     found = segment(network, ball(GRID))
     for code, name in enumerate("abc", start=1):
         assert (found.mask(name) != (expected == code)).mean() < 2e-3
+
+
+@pytest.mark.parametrize("span", [((0, 0, 3), (26, 22, 1)), ((13, 0, 0), (1, 22, 7)), ((13, 9, 2), (5, 3, 2))])
+def test_what_is_smaller_than_a_window_is_filled_up(span: tuple[Shape, Shape]) -> None:
+    network, image = model(), ball(GRID).crop(*span)
+    network.patch = (32, 32, 32)
+    found, expected = segment(network, image), plain(network, image)
+    codes = sum(code * found.mask(name) for code, name in enumerate("abc", start=1))
+    assert len(np.unique(expected)) > 1 and (codes != expected).mean() < 2e-3
 
 
 def test_blending_before_the_heads_changes_nothing() -> None:
@@ -237,15 +247,19 @@ def test_splines_stay_in_the_range_and_slices_far_apart_do_not_mix() -> None:
 
 def test_another_number_of_channels_is_refused() -> None:
     image = ball(GRID)
-    with pytest.raises(vs.PromptError, match=r"looks at 2 channel\(s\); the image has 1"):
+    with pytest.raises(vs.PromptError, match=r"looks at 2 channel\(s\) and the image has 1; give one with 2"):
         segment(model(normalisation=[CT, CT], sizes=SIZES | {"channels": 2}), image)
 
 
-def test_a_model_of_ct_warns_of_other_modalities_by_name() -> None:
-    image = body()
-    image = vs.Volume(image.voxels, image.grid, vs.Source(modality="MR"))
-    with pytest.warns(UserWarning, match="trained on CT; the image says that it is MR"):
-        segment(model(normalisation=[CT]), image)
+def test_a_model_of_ct_warns_of_other_modalities_by_name(recwarn: pytest.WarningsRecorder) -> None:
+    ct = body()
+    mr = vs.Volume(ct.voxels, ct.grid, vs.Source(modality="MR"))
+    with pytest.warns(vs.VesaliusWarning, match="nnunet was trained on CT alone, and the image says that it is MR"):
+        vs.Session(model(normalisation=[CT]), mr)
+    vs.Session(model(normalisation=[CT]), ct)
+    vs.Session(model(normalisation=[CT]), ball(GRID))  # whose file does not say what it is
+    vs.Session(model(), mr)
+    assert not len(recwarn)
 
 
 def test_names_of_nnunet_1_are_those_of_2() -> None:

@@ -120,7 +120,7 @@ def test_an_example_without_the_target_is_allowed_beside_another(model: UniverSe
 def test_odd_examples_are_one_sentence(model: UniverSeg) -> None:
     good = example()
     session = vs.Session(model, example(seed=99).image)
-    with pytest.raises(vs.PromptError, match="There is no prompt"):
+    with pytest.raises(vs.PromptError, match="There is no prompt; give universeg at least one example"):
         session.add()
     with pytest.raises(vs.PromptError, match="does not lie on the grid of its image"):
         session.add(vs.Example(good.image, good.mask.crop((0, 0, 0), (30, 30, 1))))

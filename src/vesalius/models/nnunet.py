@@ -7,7 +7,6 @@ al. 2023 (Apache-2.0).
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -192,14 +191,11 @@ class NnUnet(nn.Module):
         )
 
     def check(self, image: Volume) -> None:
-        """Refuses an image with another number of channels; warns of CT normalisation for what is not CT."""
-        expected = len(self.normalisation)
-        if len(image.voxels) != expected:
-            raise PromptError(f"This model looks at {expected} channel(s); the image has {len(image.voxels)}.")
-        scale = {each["scheme"] for each in self.normalisation}
-        if "ct" in scale and image.source.modality not in ("", "CT"):
-            warnings.warn(
-                f"This model was trained on CT; the image says that it is {image.source.modality}.", stacklevel=2
+        """Refuses an image with another number of channels."""
+        expected, given = len(self.normalisation), len(image.voxels)
+        if given != expected:
+            raise PromptError(
+                f"This model looks at {expected} channel(s) and the image has {given}; give one with {expected}."
             )
 
     def normalise(self, volume: Volume) -> Volume:

@@ -29,6 +29,7 @@ SCHEMES = {
     "RescaleTo01Normalization": "unit",
     "RGBTo01Normalization": "rgb",
 }
+UNKNOWN = "These results are of a {} that we do not know; install a newer vesalius."
 STUNET = {"small": (16, 1), "base": (32, 1), "large": (64, 2), "huge": (96, 3)}  # finest width, blocks of each stage
 TOTALSEGMENTATOR_PAPER = "Wasserthal et al., TotalSegmentator, Radiology: Artificial Intelligence 5, 2023"
 RELEASES = "https://github.com/wasserth/TotalSegmentator/releases/download"
@@ -53,7 +54,7 @@ def described(base: Card, options: Mapping[str, Any]) -> Card:
     """A card with these options and what follows from them: labels, preprocessing, small sizes for tests."""
     spacing = " x ".join("own" if mm is None else f"{mm:g}" for mm in options["spacing_mm"])
     patch = " x ".join(map(str, options["patch"]))
-    schemes = ", ".join(sorted({each["scheme"] for each in options["normalisation"]}))
+    schemes = sorted({each["scheme"] for each in options["normalisation"]})
     outputs = options["outputs"][: FEW + ("" in options["outputs"])]
     small = {"widths": [4, 8], "kernels": [CUBE] * 2, "strides": [[1, 1, 1], HALVE], "depth": [1] * 2}
     return replace(
@@ -61,8 +62,9 @@ def described(base: Card, options: Mapping[str, Any]) -> Card:
         options=options,
         orientation=options["axes"],
         dimensions=2 if options["patch"][0] == 1 else 3,
-        preprocessing=f"Cropped to what is not 0; normalised ({schemes}); resampled with cubic splines to {spacing} mm;"
-        f" windows of {patch} voxels.",
+        modalities=base.modalities or ("CT",) * (schemes == ["ct"]),
+        preprocessing=f"Cropped to what is not 0; normalised ({', '.join(schemes)}); resampled with cubic splines to"
+        f" {spacing} mm; windows of {patch} voxels.",
         labels=tuple(structure for structure in options["outputs"] if structure),
         tiny={
             "sizes": {**options["sizes"], **small, "decoder_depth": [1], "classes": len(outputs)},
@@ -304,6 +306,8 @@ def normalisation(plans: Mapping[str, Any], configuration: Mapping[str, Any]) ->
     found: list[dict[str, Any]] = []
     masked = configuration["use_mask_for_norm"]
     for channel, name in enumerate(configuration["normalization_schemes"]):
+        if name not in SCHEMES:
+            raise CardError(f"These results are normalised by {name}, which we do not know; install a newer vesalius.")
         scheme: dict[str, Any] = {"scheme": SCHEMES[name]}
         if scheme["scheme"] == "ct":
             facts = plans["foreground_intensity_properties_per_channel"][str(channel)]
@@ -320,21 +324,22 @@ def network_sizes(configuration: Mapping[str, Any], trainer: str, channels: int,
     if trainer.startswith("STUNetTrainer"):
         width, depth = STUNET[trainer.split("_")[1]]
         return sizes([width * factor for factor in (1, 2, 4, 8, 16, 16)], classes, depth) | {"channels": channels}
-    if "architecture" in configuration:
-        network = configuration["architecture"]["network_class_name"].rpartition(".")[2]
-        told = configuration["architecture"]["arch_kwargs"]
+    built = configuration.get("architecture")
+    network = (built["network_class_name"] if built else configuration.get("UNet_class_name", "network")).split(".")[-1]
+    if network not in ("PlainConvUNet", "ResidualEncoderUNet"):
+        raise CardError(UNKNOWN.format(network))
+    if built:
+        told = built["arch_kwargs"]
         widths, kernels, strides = told["features_per_stage"], told["kernel_sizes"], told["strides"]
         depth = told["n_blocks_per_stage" if "n_blocks_per_stage" in told else "n_conv_per_stage"]
-        known = told.get("norm_op", "InstanceNorm").rpartition(".")[2].startswith("InstanceNorm") and told.get(
-            "conv_bias", True
-        )
+        norm = told.get("norm_op", "InstanceNorm").split(".")[-1]
+        if not norm.startswith("InstanceNorm") or not told.get("conv_bias", True):
+            raise CardError(UNKNOWN.format(network))
     else:
-        network, told, known = configuration["UNet_class_name"], configuration, True
+        told = configuration
         kernels, strides = told["conv_kernel_sizes"], told["pool_op_kernel_sizes"]
         most, least = told["unet_max_num_features"], told["UNet_base_num_features"]
         widths, depth = [min(least * 2**stage, most) for stage in range(len(strides))], told["n_conv_per_stage_encoder"]
-    if network not in ("PlainConvUNet", "ResidualEncoderUNet") or not known:
-        raise CardError(f"These results are of a {network} that we do not know; install a newer vesalius.")
     flat = [1] * (3 - len(kernels[0]))
     return {
         "channels": channels,
