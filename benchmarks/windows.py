@@ -1,12 +1,18 @@
 """How long a whole image takes, and how much memory: ours against nnU-Net's predictor and MONAI's sliding window.
 
-    pip install --no-deps monai nnunetv2 dynamic-network-architectures acvl-utils batchgenerators batchgeneratorsv2
+    pip install monai pandas blosc2 threadpoolctl
+    pip install --no-deps nnunetv2 dynamic-network-architectures acvl-utils batchgenerators batchgeneratorsv2
     python benchmarks/windows.py [--shape 256,256,200] [--spacing 1.6,1.6,2] [--worked 3] [--runs ours,nnunet,monai]
 
 One network with random weights, in a folder of results of nnU-Net, and one generated chest CT. Each contender runs in a
 process of its own, from the image in memory to labels on its own grid, and prints seconds and peak memory above what
-it held after its imports. nnU-Net also says where its two best classes differ by more than 0.01: there the labels must
-be the same. Its sums are of 16 bit, whose weights vanish along the edges of the image; those voxels are counted apart.
+it held after its imports. Labels must be nnU-Net's wherever its two best classes differ by more than 0.01. Its weights
+are of 16 bit and vanish along the edges of the image, where its sums are noise; so they are compared with its predictor
+in 32 bit, too.
+
+How much memory a large CT takes, without peers; what a window's finest features take is all there in two stages:
+
+    python benchmarks/windows.py --shape 512,512,400 --spacing 0.8,0.8,1 --worked 1.5 --stages 2 --convs 1 --runs ours
 """
 
 from __future__ import annotations
@@ -14,13 +20,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -28,7 +36,7 @@ import torch
 import vesalius as vs
 
 MARGIN = 0.01
-LOST = 6e-5  # nnU-Net's sum of weights below which its 16 bit keep fewer than ten bits of a logit
+WIDTHS = (32, 64, 128, 256, 320, 320)  # of nnU-Net's stages
 
 
 def main() -> None:
@@ -39,6 +47,8 @@ def main() -> None:
     parser.add_argument("--worked", type=float, default=3.0, help="the network's spacing in mm")
     parser.add_argument("--classes", type=int, default=118, help="background included")
     parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--stages", type=int, default=len(WIDTHS), help="of the network, from the finest")
+    parser.add_argument("--convs", type=int, default=2, help="convolutions of a stage")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", default="ours,nnunet,monai")
     parser.add_argument("--run", help=argparse.SUPPRESS)
@@ -53,49 +63,50 @@ def main() -> None:
         shape, spacing = (tuple(map(float, text.split(","))) for text in (args.shape, args.spacing))
         np.save(folder / "ct.npy", chest(tuple(map(int, shape))))
         (folder / "spacing.json").write_text(json.dumps(spacing))
-        make_results(folder, args.classes, args.patch, args.worked)
+        make_results(folder, args.classes, args.patch, args.worked, WIDTHS[: args.stages], args.convs)
         print(
-            f"{args.shape} voxels of {args.spacing} mm, worked at {args.worked} mm, {args.classes} classes,"
-            f" windows of {args.patch}, {args.threads} threads, torch {torch.__version__}"
+            f"{args.shape} voxels of {args.spacing} mm, worked at {args.worked} mm, {args.classes} classes, windows of"
+            f" {args.patch}, {args.stages} stages of {args.convs}, {args.threads} threads, torch {torch.__version__}"
         )
         for run in args.runs.split(","):
             command = [sys.executable, __file__, "--run", run, "--folder", place, "--threads", str(args.threads)]
             done = subprocess.run(command, capture_output=True, text=True)
-            print(
-                done.stdout.strip().splitlines()[-1] if done.returncode == 0 else f"{run}: failed\n{done.stderr[-800:]}"
-            )
+            if done.returncode:
+                sys.exit(f"{run} failed:\n{done.stderr[-2000:]}")
+            print(done.stdout.strip().splitlines()[-1])
         if {"ours", "nnunet"} <= set(args.runs.split(",")):
             compare(folder)
 
 
 def compare(folder: Path) -> None:
-    """Prints how many labels differ from nnU-Net's where it is sure."""
-    ours, theirs = np.load(folder / "ours.npy"), np.load(folder / "nnunet.npy")
-    sure, lost = np.load(folder / "sure.npy"), np.load(folder / "lost.npy")
-    other = ours != theirs
-    print(f"labels that differ from nnU-Net's: {other.mean():.2e} of all voxels,")
-    print(
-        f"  where its two best classes differ by more than {MARGIN}: {int((other & sure & ~lost).sum())} of"
-        f" {int((sure & ~lost).sum())} voxels, and {int((other & sure & lost).sum())} of {int((sure & lost).sum())}"
-        " along the edges, where its 16 bit sums are noise"
-    )
+    """Prints how many labels differ from nnU-Net's where it is sure, as it is and in 32 bit."""
+    labels = {name: np.load(folder / f"{name}.npy") for name in ("ours", "nnunet", "exact")}
+    print(f"labels that differ where the two best classes of the second differ by more than {MARGIN}:")
+    pairs = {
+        "ours, nnU-Net": ("ours", "nnunet"),
+        "ours, nnU-Net in 32 bit": ("ours", "exact"),
+        "nnU-Net, nnU-Net in 32 bit": ("nnunet", "exact"),
+    }
+    for said, (one, other) in pairs.items():
+        sure = np.load(folder / f"{other}_sure.npy")
+        print(f"  {said}: {int((labels[one] != labels[other])[sure].sum())} of {int(sure.sum())} voxels")
 
 
-def make_results(folder: Path, classes: int, patch: int, worked_mm: float) -> None:
-    """A folder as nnU-Net leaves it after training, with random weights."""
+def make_results(folder: Path, classes: int, patch: int, worked_mm: float, widths: tuple[int, ...], convs: int) -> None:
+    """A folder as nnU-Net leaves it after training, with random weights; one of `widths` for each stage."""
     from vesalius.hub import random_model
     from vesalius.releases import read_release
 
     network = {
         "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
         "arch_kwargs": {
-            "n_stages": 6,
-            "features_per_stage": [32, 64, 128, 256, 320, 320],
+            "n_stages": len(widths),
+            "features_per_stage": list(widths),
             "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * 6,
-            "strides": [[1, 1, 1], *[[2, 2, 2]] * 5],
-            "n_conv_per_stage": [2] * 6,
-            "n_conv_per_stage_decoder": [2] * 5,
+            "kernel_sizes": [[3, 3, 3]] * len(widths),
+            "strides": [[1, 1, 1], *[[2, 2, 2]] * (len(widths) - 1)],
+            "n_conv_per_stage": [convs] * len(widths),
+            "n_conv_per_stage_decoder": [convs] * (len(widths) - 1),
             "conv_bias": True,
             "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
             "norm_op_kwargs": {"eps": 1e-5, "affine": True},
@@ -173,7 +184,7 @@ def run_ours(folder: Path) -> None:
 
 def run_nnunet(folder: Path) -> None:
     """nnU-Net: its preprocessing, sliding window, resampling of the logits and their largest."""
-    from nnunetv2.inference import predict_from_raw_data  # noqa: F401
+    from nnunetv2.inference import predict_from_raw_data
     from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
     measured = Measured("nnunet")
@@ -191,34 +202,26 @@ def run_nnunet(folder: Path) -> None:
             logits, plans, setting, predictor.label_manager, properties, return_probabilities=False
         )
         measured.stop()
-    np.save(folder / "nnunet.npy", np.asarray(found).transpose(2, 1, 0))
     now = [setting.spacing[axis] for axis in range(3)]
-    big = setting.resampling_fn_probabilities(logits, pixels.shape[1:], now, properties["spacing"])
-    sure = np.empty(pixels.shape[1:], bool)
-    for plane in range(len(sure)):
-        best = torch.as_tensor(big[:, plane]).float().topk(2, dim=0).values
-        sure[plane] = (best[0] - best[1] > MARGIN).numpy()
-    np.save(folder / "sure.npy", sure.transpose(2, 1, 0))
-    np.save(folder / "lost.npy", lost(logits.shape[1:], setting.patch_size, pixels.shape[1:]).transpose(2, 1, 0))
+
+    def best_two(logits: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The labels (z, y, x) of an image's own voxels, and where the best class is better by the margin."""
+        big = setting.resampling_fn_probabilities(logits, pixels.shape[1:], now, properties["spacing"])
+        best = [torch.as_tensor(big[:, n]).float().topk(2, dim=0) for n in range(big.shape[1])]
+        labels = np.stack([classes[0] for _, classes in best])
+        return labels, np.stack([values[0] - values[1] > MARGIN for values, _ in best])
+
+    save(folder, "nnunet", np.asarray(found), best_two(logits)[1])
+    gaussian = partial(predict_from_raw_data.compute_gaussian, dtype=torch.float32)
+    with patch.object(torch, "half", torch.float32), patch.object(predict_from_raw_data, "compute_gaussian", gaussian):
+        logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
+    save(folder, "exact", *best_two(logits))
 
 
-def lost(shape: tuple[int, ...], patch: list[int], output: tuple[int, ...]) -> np.ndarray:
-    """The output voxels near which nnU-Net's sum of weights is so small that 16 bit lose the logits."""
-    from scipy import ndimage
-
-    from vesalius.look_windows import half_weights, resampled, starts
-
-    total = np.zeros([max(sizes) for sizes in zip(shape, patch, strict=True)], np.float32)
-    weight = half_weights(tuple(patch)).float().numpy()
-    for i in starts(shape[0], patch[0], 0.5):
-        for j in starts(shape[1], patch[1], 0.5):
-            for k in starts(shape[2], patch[2], 0.5):
-                total[i : i + patch[0], j : j + patch[1], k : k + patch[2]] += weight
-    before = [max(0, size - n) // 2 for n, size in zip(shape, patch, strict=True)]
-    i, j, k = (slice(first, first + n) for first, n in zip(before, shape, strict=True))
-    near = ndimage.binary_dilation(total[i, j, k] < LOST, np.ones((3, 3, 3)))
-    rows = [resampled(n, size, nearest=True).long().numpy() for n, size in zip(shape, output, strict=True)]
-    return near[np.ix_(*rows)]
+def save(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> None:
+    """Labels (z, y, x) as (x, y, z), and where they are sure."""
+    np.save(folder / f"{name}.npy", labels.transpose(2, 1, 0))
+    np.save(folder / f"{name}_sure.npy", sure.transpose(2, 1, 0))
 
 
 def run_monai(folder: Path) -> None:
@@ -282,7 +285,7 @@ class Measured:
     """Prints the seconds of what runs inside, and the peak memory above what was held when this was made."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.held = name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.name, self.held = name, peak_memory()
 
     def __enter__(self) -> Measured:
         self.began = time.perf_counter()
@@ -290,14 +293,17 @@ class Measured:
 
     def stop(self) -> None:
         """Ends the measurement."""
-        seconds = time.perf_counter() - self.began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self.said = (
-            f"{self.name:8} {seconds:8.1f} s   {(peak - self.held) / 2**20:6.2f} GB above {self.held / 2**20:.2f}"
-        )
+        seconds, peak = time.perf_counter() - self.began, peak_memory()
+        self.said = f"{self.name:8} {seconds:8.1f} s   {peak - self.held:6.2f} GB above {self.held:.2f}"
 
     def __exit__(self, *problem: object) -> None:
         print(self.said if not any(problem) else problem)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, in GB; getrusage would count its parent's too."""
+    said = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(said[1]) / 2**20 if said else 0.0
 
 
 def grid_of(folder: Path) -> vs.Grid:
