@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import layout_trees as trees
 from vesalius.data.case import Dataset
@@ -73,6 +74,17 @@ def test_channels_are_kept_in_order(target: str, tmp_path: Path) -> None:
     found = convert(dataset, tmp_path / "out", target)
     assert_same(found, dataset)
     assert found.channels == ("t1", "t1ce", "t2", "flair")
+
+
+@pytest.mark.parametrize("target", ["msd", "nnunet", "bids"])
+def test_pictures_in_colour_have_three_channels(target: str, tmp_path: Path) -> None:
+    trees.pairs(tmp_path / "in")
+    for path in (tmp_path / "in/images").iterdir():
+        Image.fromarray(trees.numbers(path.name, (*trees.SHAPE[1::-1], 3)).astype(np.uint8)).save(path)
+    dataset = open_dataset(tmp_path / "in")
+    found = convert(dataset, tmp_path / "out", target)
+    assert_same(found, dataset)
+    assert found.channels == ("R", "G", "B")
 
 
 def test_nnunet_gets_codes_without_gaps(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def convert_dataset(dataset: Dataset, folder: Path, target: str, tell: Callable[
     place = _place_of(target)
     _check_target(dataset, folder, place)
     labels = dataset.labels or _find_labels(dataset)
-    goal = replace(dataset, labels=number(*sorted(labels, key=labels.__getitem__)) if target == "nnunet" else labels)
+    if target == "nnunet":
+        labels = number(*sorted(labels, key=labels.__getitem__))
+    goal = replace(dataset, labels=labels, channels=_name_channels(dataset))
     claim_folder(folder, goal, target)
     result = Converted()
     for n, case in enumerate(dataset.cases, start=1):
@@ -92,6 +94,19 @@ def _find_labels(dataset: Dataset) -> Mapping[str, int]:
         except VesaliusError:
             continue  # said when the case itself is converted
     return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _name_channels(dataset: Dataset) -> tuple[str, ...]:
+    """The names of the channels, as many as the first image that can be read has; a set of pictures names none."""
+    for case in dataset.cases:
+        try:
+            count = len(read_image(dataset, case).voxels)
+        except VesaliusError:
+            continue
+        if count == len(dataset.channels):
+            break
+        return ("R", "G", "B") if count == 3 else tuple(f"channel{n}" for n in range(1, count + 1))
+    return dataset.channels
 
 
 def _write_case(dataset: Dataset, goal: Dataset, case: Case, folder: Path, target: str) -> None:

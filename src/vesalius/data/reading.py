@@ -15,6 +15,7 @@ from vesalius.data.case import Case, Dataset
 from vesalius.errors import FormatError
 from vesalius.grid import Grid, make_grid
 from vesalius.io import format_of, read, read_segmentation
+from vesalius.io.nifti import PIXELS
 from vesalius.labels import LabelSpace
 from vesalius.segmentation import Segmentation
 from vesalius.volume import Volume
@@ -94,4 +95,5 @@ def _read_channels(path: Path) -> Volume:
         voxels = np.moveaxis(np.asanyarray(image.dataobj), 3, 0)
     except (nibabel.filebasedimages.ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
         raise FormatError(f"{path.name} is damaged or cut short ({error}); copy it again from its source.") from error
-    return Volume(voxels, make_grid(image.shape[:3], image.affine))
+    calibrated = PIXELS not in bytes(image.header["descrip"])
+    return Volume(voxels, make_grid(image.shape[:3], image.affine, calibrated))

@@ -38,7 +38,6 @@ def open_chaos(folder: Path) -> Dataset:
 def read_slices(dataset: Dataset, case: Case) -> Segmentation:
     """The pictures of a folder as one label image on the grid of the DICOM series beside it."""
     import numpy as np
-    from PIL import Image
 
     from vesalius.data.reading import layer_masks
     from vesalius.io import read
@@ -49,12 +48,8 @@ def read_slices(dataset: Dataset, case: Case) -> Segmentation:
             f"{case.id} has {len(files)} images and {len(pictures)} pictures of labels; unpack the archive again."
         )
     picture_of = dict(zip(sorted(files, key=natural), pictures, strict=True))
-    stack = []
-    for file in files:
-        with Image.open(picture_of[file]) as picture:
-            stack.append(np.asarray(picture.convert("L")))
     grid = read(case.image).grid
-    values = np.stack(stack).transpose(2, 1, 0).astype(int)
+    values = np.concatenate([read(picture_of[file]).voxels[0] for file in files], axis=2).astype(int)
     if case.modality == "CT":
         return layer_masks(dataset, case, [("liver", values > 0)], grid)
     masks = [(name, abs(values - code) <= HALF_RANGE) for name, code in dataset.labels.items()]

@@ -103,6 +103,8 @@ def _rows(table: Path) -> dict[str, _Row]:
         name, quality = next(n for n, word in enumerate(header) if word), header.index(QUALITY)
         offset = file.tell()
         for row in parsed:
+            if len(row) != len(header):
+                raise FormatError(f"{table.name} is cut short; copy it again from its source.")
             rows[row[name]] = _Row(offset, float(row[quality] or 0))
             offset = file.tell()
     return rows

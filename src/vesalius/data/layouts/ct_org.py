@@ -1,7 +1,7 @@
 """CT-ORG: `volume-N.nii.gz` and `labels-N.nii.gz` (TCIA), in one folder or in `volumes/` and `labels/`.
 
-The provider's readme makes scans 0 to 20 the test split. Most scans are those of LiTS: never train on one and test on
-the other.
+The provider's readme makes scans 0 to 20 the test split. 131 of the 140 scans are those of LiTS: never train on one and
+test on the other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LAYOUT = Layout(
     name="ct-org",
     title="CT-ORG",
     modality="CT",
-    annotated="liver, bladder, lungs, kidneys and bones; the brain where it is in view",
+    annotated="liver, bladder, lungs, kidneys, bones, and brain if in view; lungs and bones by rules in training scans",
     groups="scan",
     licence="CC BY 3.0",
     homepage="https://www.cancerimagingarchive.net/collection/ct-org/",

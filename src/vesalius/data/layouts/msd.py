@@ -112,6 +112,7 @@ def _write_channels(image: Volume, path: Path) -> None:
     import numpy as np
 
     from vesalius.io import write
+    from vesalius.io.nifti import PIXELS
 
     if len(image.voxels) == 1:
         write(image, path)
@@ -119,6 +120,8 @@ def _write_channels(image: Volume, path: Path) -> None:
     part = path.with_name(f".part-{path.name}")
     made = nibabel.Nifti1Image(np.moveaxis(image.voxels, 0, 3), image.grid.matrix, dtype=image.voxels.dtype)
     made.header.set_xyzt_units("mm")
+    if not image.grid.calibrated:
+        made.header["descrip"] = PIXELS
     made.to_filename(part)
     part.replace(path)
 

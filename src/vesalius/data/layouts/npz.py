@@ -33,9 +33,10 @@ def open_npz(folder: Path) -> Dataset:
     first = _load(files[0])
     labels = json.loads(str(first["names"])) if "names" in first else {}
     cases = [Case(stem(path), path, path, tuple(labels), "train", stem(path)) for path in files]
-    licence = str(first.get("licence", ""))
-    found = replace(LAYOUT.dataset(cases, labels), name=files[0].parent.name, modality="", licence=licence, source="")
-    return apply_record(files[0].parent, found)
+    root, licence = files[0].parent, str(first.get("licence", ""))
+    found = LAYOUT.dataset(cases, labels)
+    found = replace(found, name=root.name, modality="", licence=licence, source="", channels=("image",))
+    return apply_record(root, found)
 
 
 def read_npz_image(path: Path) -> Volume:

@@ -31,7 +31,8 @@ def open_pairs(folder: Path) -> Dataset:
         for path in sorted(images[0].iterdir())
         if not path.name.startswith(".")
     ]
-    return replace(LAYOUT.dataset(cases, labels), name=root.name, modality="", licence="", source="")
+    found = LAYOUT.dataset(cases, labels)
+    return replace(found, name=root.name, modality="", licence="", source="", channels=("image",))
 
 
 LAYOUT = Layout(

@@ -30,7 +30,8 @@ def open_sa_med2d(folder: Path) -> Dataset:
         parts = tuple(root / mask for mask in masks)
         names = tuple(sorted(classes.get(source, ())))
         group, kind = f"{source}--{patient}", modality.split("_")[0].upper()
-        cases.append(Case(name, root / image, parts[0], names, "train", group, parts=parts, modality=kind))
+        first = parts[0] if parts else root / "masks" / f"{name}.png"
+        cases.append(Case(name, root / image, first, names, "train", group, parts=parts, modality=kind))
     return LAYOUT.dataset(cases, number(*sorted({name for names in classes.values() for name in names})))
 
 
