@@ -11,6 +11,10 @@ from vesalius.layers.norm import LayerNorm2d
 from vesalius.layers.windows import join_windows, split_windows
 
 WINDOWS = (7, 7, 14, 7)
+# By the name of an encoder, for each of the four stages; the small one is for tests.
+WIDTHS = {"tiny_vit": (64, 128, 160, 320), "tiny_vit_nano": (8, 16, 20, 24)}
+DEPTHS = {"tiny_vit": (2, 2, 6, 2), "tiny_vit_nano": (1, 1, 1, 1)}
+HEADS = {"tiny_vit": (2, 4, 5, 10), "tiny_vit_nano": (1, 2, 2, 2)}
 
 
 class TinyVit(nn.Module):

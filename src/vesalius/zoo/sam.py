@@ -33,79 +33,44 @@ MEDICAL_PICTURES = (
 SA_1B = {"SA-1B": "SA-1B Dataset Research License"}
 MEDSAM_DATA = {"1.57 million image-mask pairs of public data sets, listed in the paper": "various"}
 
-SAM_VIT_B = Card(
-    name="sam-vit-b",
-    entry="vesalius.models.sam:Sam",
-    summary="Segment Anything, base: trained on photographs.",
-    options={"encoder": "vit_b", "size": 1024, "preprocess": "sam"},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM_PREPROCESSING.format(size=1024),
-    weights=Weights(
-        urls=(
-            "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
-            "hf:ybelkada/segment-anything/checkpoints/sam_vit_b_01ec64.pth@main",
-        ),
-        file="sam_vit_b_01ec64.pth",
-        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-        bytes=375_042_383,
-    ),
-    licence=APACHE,
-    paper=SAM_PAPER,
-    modalities=("photograph",),
-    tiny={"encoder": "vit_nano", "size": 64},
-    trained_on=SA_1B,
-)
 
-SAM_VIT_L = Card(
-    name="sam-vit-l",
-    entry="vesalius.models.sam:Sam",
-    summary="Segment Anything, large: trained on photographs.",
-    options={"encoder": "vit_l", "size": 1024, "preprocess": "sam"},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM_PREPROCESSING.format(size=1024),
-    weights=Weights(
-        urls=(
-            "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_l_0b3195.pth",
-            "hf:ybelkada/segment-anything/checkpoints/sam_vit_l_0b3195.pth@main",
+def sam_card(letter: str, size_word: str, code: str, sha256: str, size_bytes: int) -> Card:
+    """The original SAM with the encoder ViT-`letter`; `code` is the end of its file's name."""
+    file = f"sam_vit_{letter}_{code}.pth"
+    return Card(
+        name=f"sam-vit-{letter}",
+        entry="vesalius.models.sam:Sam",
+        summary=f"Segment Anything, {size_word}: trained on photographs.",
+        options={"encoder": f"vit_{letter}", "size": 1024, "preprocess": "sam"},
+        accepts=SAM_PROMPTS,
+        dimensions=2,
+        orientation="LPS",
+        preprocessing=SAM_PREPROCESSING.format(size=1024),
+        weights=Weights(
+            urls=(
+                f"https://dl.fbaipublicfiles.com/segment_anything/{file}",
+                f"hf:ybelkada/segment-anything/checkpoints/{file}@main",
+            ),
+            file=file,
+            sha256=sha256,
+            bytes=size_bytes,
         ),
-        file="sam_vit_l_0b3195.pth",
-        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-        bytes=1_249_524_607,
-    ),
-    licence=APACHE,
-    paper=SAM_PAPER,
-    modalities=("photograph",),
-    tiny={"encoder": "vit_nano", "size": 64},
-    trained_on=SA_1B,
-)
+        licence=APACHE,
+        paper=SAM_PAPER,
+        modalities=("photograph",),
+        tiny={"encoder": "vit_nano", "size": 64},
+        trained_on=SA_1B,
+    )
 
-SAM_VIT_H = Card(
-    name="sam-vit-h",
-    entry="vesalius.models.sam:Sam",
-    summary="Segment Anything, huge: trained on photographs.",
-    options={"encoder": "vit_h", "size": 1024, "preprocess": "sam"},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM_PREPROCESSING.format(size=1024),
-    weights=Weights(
-        urls=(
-            "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_h_4b8939.pth",
-            "hf:ybelkada/segment-anything/checkpoints/sam_vit_h_4b8939.pth@main",
-        ),
-        file="sam_vit_h_4b8939.pth",
-        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-        bytes=2_564_550_879,
-    ),
-    licence=APACHE,
-    paper=SAM_PAPER,
-    modalities=("photograph",),
-    tiny={"encoder": "vit_nano", "size": 64},
-    trained_on=SA_1B,
+
+SAM_VIT_B = sam_card(
+    "b", "base", "01ec64", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", 375_042_383
+)
+SAM_VIT_L = sam_card(
+    "l", "large", "0b3195", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", 1_249_524_607
+)
+SAM_VIT_H = sam_card(
+    "h", "huge", "4b8939", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", 2_564_550_879
 )
 
 MEDSAM = Card(

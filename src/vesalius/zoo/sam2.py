@@ -21,109 +21,43 @@ SAM2_DATA = {
 UNUSED = ("no_mem_pos_enc",)  # SAM 2.1 adds no_mem_embed to the image instead of attending to it
 TINY = {"encoder": "hiera_nano", "size": 64, "memory_layers": 1}
 
-SAM2_HIERA_T = Card(
-    name="sam2.1-hiera-t",
-    entry="vesalius.models.sam2:Sam2",
-    summary="SAM 2.1, tiny: follows a target through slices by memory; trained on photographs and videos.",
-    options={"encoder": "hiera_t", "size": 1024, "preprocess": "sam2", "memory_layers": 4},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM2_PREPROCESSING,
-    weights=Weights(
-        urls=(
-            "https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
-            "hf:facebook/sam2.1-hiera-tiny/sam2.1_hiera_tiny.pt@main",
-        ),
-        file="sam2.1_hiera_tiny.pt",
-        sha256="7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-        bytes=156_008_466,
-    ),
-    licence=APACHE,
-    paper=SAM2_PAPER,
-    modalities=("photograph", "video"),
-    unused=UNUSED,
-    tiny=TINY,
-    trained_on=SAM2_DATA,
-)
 
-SAM2_HIERA_S = Card(
-    name="sam2.1-hiera-s",
-    entry="vesalius.models.sam2:Sam2",
-    summary="SAM 2.1, small: follows a target through slices by memory; trained on photographs and videos.",
-    options={"encoder": "hiera_s", "size": 1024, "preprocess": "sam2", "memory_layers": 4},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM2_PREPROCESSING,
-    weights=Weights(
-        urls=(
-            "https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_small.pt",
-            "hf:facebook/sam2.1-hiera-small/sam2.1_hiera_small.pt@main",
+def sam2_card(letters: str, size_word: str, sha256: str, size_bytes: int) -> Card:
+    """SAM 2.1 with the encoder Hiera of a size, "base plus" and so on."""
+    file = f"sam2.1_hiera_{size_word.replace(' ', '_')}.pt"
+    return Card(
+        name=f"sam2.1-hiera-{letters}",
+        entry="vesalius.models.sam2:Sam2",
+        summary=f"SAM 2.1, {size_word}: follows a target through slices by memory; trained on photographs and videos.",
+        options={"encoder": f"hiera_{letters}", "size": 1024, "preprocess": "sam2", "memory_layers": 4},
+        accepts=SAM_PROMPTS,
+        dimensions=2,
+        orientation="LPS",
+        preprocessing=SAM2_PREPROCESSING,
+        weights=Weights(
+            urls=(
+                f"https://dl.fbaipublicfiles.com/segment_anything_2/092824/{file}",
+                f"hf:facebook/sam2.1-hiera-{size_word.replace(' ', '-')}/{file}@main",
+            ),
+            file=file,
+            sha256=sha256,
+            bytes=size_bytes,
         ),
-        file="sam2.1_hiera_small.pt",
-        sha256="6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
-        bytes=184_416_285,
-    ),
-    licence=APACHE,
-    paper=SAM2_PAPER,
-    modalities=("photograph", "video"),
-    unused=UNUSED,
-    tiny=TINY,
-    trained_on=SAM2_DATA,
-)
+        licence=APACHE,
+        paper=SAM2_PAPER,
+        modalities=("photograph", "video"),
+        unused=UNUSED,
+        tiny=TINY,
+        trained_on=SAM2_DATA,
+    )
 
-SAM2_HIERA_B_PLUS = Card(
-    name="sam2.1-hiera-b+",
-    entry="vesalius.models.sam2:Sam2",
-    summary="SAM 2.1, base plus: follows a target through slices by memory; trained on photographs and videos.",
-    options={"encoder": "hiera_b+", "size": 1024, "preprocess": "sam2", "memory_layers": 4},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM2_PREPROCESSING,
-    weights=Weights(
-        urls=(
-            "https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_base_plus.pt",
-            "hf:facebook/sam2.1-hiera-base-plus/sam2.1_hiera_base_plus.pt@main",
-        ),
-        file="sam2.1_hiera_base_plus.pt",
-        sha256="a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
-        bytes=323_606_802,
-    ),
-    licence=APACHE,
-    paper=SAM2_PAPER,
-    modalities=("photograph", "video"),
-    unused=UNUSED,
-    tiny=TINY,
-    trained_on=SAM2_DATA,
-)
 
-SAM2_HIERA_L = Card(
-    name="sam2.1-hiera-l",
-    entry="vesalius.models.sam2:Sam2",
-    summary="SAM 2.1, large: follows a target through slices by memory; trained on photographs and videos.",
-    options={"encoder": "hiera_l", "size": 1024, "preprocess": "sam2", "memory_layers": 4},
-    accepts=SAM_PROMPTS,
-    dimensions=2,
-    orientation="LPS",
-    preprocessing=SAM2_PREPROCESSING,
-    weights=Weights(
-        urls=(
-            "https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_large.pt",
-            "hf:facebook/sam2.1-hiera-large/sam2.1_hiera_large.pt@main",
-        ),
-        file="sam2.1_hiera_large.pt",
-        sha256="2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
-        bytes=898_083_611,
-    ),
-    licence=APACHE,
-    paper=SAM2_PAPER,
-    modalities=("photograph", "video"),
-    unused=UNUSED,
-    tiny=TINY,
-    trained_on=SAM2_DATA,
+SAM2_HIERA_T = sam2_card("t", "tiny", "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69", 156_008_466)
+SAM2_HIERA_S = sam2_card("s", "small", "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38", 184_416_285)
+SAM2_HIERA_B_PLUS = sam2_card(
+    "b+", "base plus", "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5", 323_606_802
 )
+SAM2_HIERA_L = sam2_card("l", "large", "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318", 898_083_611)
 
 MEDSAM2 = Card(
     name="medsam2",
