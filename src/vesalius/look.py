@@ -282,6 +282,7 @@ def _interpolate(below: Kept, above: Kept, share: float) -> Kept:
 
 def together(parts: Iterable[Cut]) -> Cut:
     """The union of several cuts of one view, scored as the least certain of them."""
-    cuts = list(parts)
-    logits = np.maximum.reduce([cut.logits for cut in cuts])
-    return Cut(logits, min(cut.score for cut in cuts), None if len(cuts) > 1 else cuts[0].feedback)
+    union, *others = parts
+    for cut in others:
+        union = Cut(np.maximum(union.logits, cut.logits), min(union.score, cut.score))
+    return union

@@ -2,7 +2,7 @@
 
 import torch
 
-from vesalius.layers.two_way import TwoWayTransformer
+from vesalius.layers.two_way import Attention, TwoWayTransformer
 
 
 def test_a_shared_image_gives_what_a_repeated_one_gives() -> None:
@@ -22,3 +22,11 @@ def test_token_sets_do_not_see_each_other() -> None:
     torch.testing.assert_close(
         transformer(image, positions, tokens)[0][:1], transformer(image, positions, tokens[:1])[0]
     )
+
+
+def test_projections_on_the_side_of_the_tokens_change_nothing() -> None:
+    attention = Attention(16, 8)
+    tokens, image, values = torch.randn(2, 5, 16), torch.randn(2, 12, 16), torch.randn(2, 12, 16)
+    torch.testing.assert_close(attention.look(tokens, image, values), attention(tokens, image, values))
+    given = torch.randn(2, 5, 16)
+    torch.testing.assert_close(attention.spread(image, tokens, given), attention(image, tokens, given))

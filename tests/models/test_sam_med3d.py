@@ -78,7 +78,8 @@ def test_the_loss_reaches_everything_that_was_trained(model: SamMed3d) -> None:
     idle = {name for name, parameter in learner.named_parameters() if parameter.grad is None}
     others = {name for name in idle if "hypernetworks_mlps" in name and "mlps.0." not in name}
     quality = {name for name in idle if "iou_prediction_head" in name}
-    assert idle - others - quality == {"prompt_encoder.no_mask_embed.weight"}
+    alike = {name for name in idle if name.endswith("token_to_image.k_proj.bias")}  # moves all logits of a token alike
+    assert idle - others - quality - alike == {"prompt_encoder.no_mask_embed.weight"}
 
 
 def test_its_precision_is_not_measured_on_pictures(model: SamMed3d) -> None:

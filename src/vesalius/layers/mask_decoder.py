@@ -3,7 +3,10 @@
 Segment Anything, Kirillov et al. 2023, appendix A.
 """
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vesalius.layers.norm import LayerNorm2d
@@ -34,7 +37,32 @@ class MaskDecoder(nn.Module):
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
         tokens, keys = self.transformer(image, positions, tokens)
-        image = self.output_upscaling(keys.transpose(1, 2).unflatten(2, image.shape[2:]))
-        kernels = [mlp(tokens[:, i + 1]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(kernels, dim=1), image)
+        kernels = torch.stack([mlp(tokens[:, i + 1]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        layers: Any = self.output_upscaling
+        first, norm, act, second, _ = layers
+        halves = act(nn.LayerNorm.forward(norm, split_cells(keys, first)))
+        quarters = act(split_cells(halves, second))
+        masks = join_cells(quarters.flatten(1, 3) @ kernels.mT, *image.shape[2:])
         return masks, self.iou_prediction_head(tokens[:, 0])
+
+
+def split_cells(cells: Tensor, double: nn.ConvTranspose2d) -> Tensor:
+    """Each cell `(..., C)` as the four that a transposed convolution of stride 2 makes of it, `(..., 4, C')`.
+
+    They stay beside each other: what follows looks at single cells, so only the masks are put in place (`join_cells`).
+    """
+    kernel = double.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    return (cells @ kernel.T).unflatten(-1, (4, -1)) + double.bias
+
+
+def join_cells(cells: Tensor, height: int, width: int) -> Tensor:
+    """Masks `(B, M, 4h, 4w)` of the cells `(B, h * w * 4 * 4, M)` of a map `(h, w)` that were split twice."""
+    placed = cells.view(len(cells), height, width, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
+    return placed.flatten(5, 7).flatten(2, 4)
+
+
+def gather_cells(image: Tensor, times: int) -> Tensor:
+    """A map `(B, C, 2h, 2w)` as the cells `(B, h * w, 4, C)` of a map that was split once, or of more `times`."""
+    for _ in range(times):
+        image = F.pixel_unshuffle(image, 2)
+    return image.unflatten(1, (-1, *[4] * times)).flatten(2 + times).permute(0, *range(2 + times, 0, -1))

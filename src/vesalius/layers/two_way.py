@@ -23,12 +23,12 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(width)
 
     def forward(self, image: Tensor, positions: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        keys = image.flatten(2).transpose(1, 2)
-        key_positions = positions.flatten(2).transpose(1, 2)
+        keys = image.flatten(2).transpose(1, 2).contiguous()
+        key_positions = positions.flatten(2).transpose(1, 2).contiguous()
         queries = tokens
         for layer in self.layers:
             queries, keys = layer(queries, keys, tokens, key_positions)
-        queries = queries + self.final_attn_token_to_image(queries + tokens, keys + key_positions, keys)
+        queries = queries + self.final_attn_token_to_image.look(queries + tokens, keys + key_positions, keys)
         return self.norm_final_attn(queries), keys
 
 
@@ -57,27 +57,51 @@ class TwoWayBlock(nn.Module):
             queries = queries + self.self_attn(placed, placed, queries)
         queries = self.norm1(queries)
         placed_keys = keys + key_positions
-        queries = queries + self.cross_attn_token_to_image(queries + query_positions, placed_keys, keys)
+        queries = queries + self.cross_attn_token_to_image.look(queries + query_positions, placed_keys, keys)
         queries = self.norm2(queries)
         queries = self.norm3(queries + self.mlp["lin2"](F.relu(self.mlp["lin1"](queries))))
-        keys = keys + self.cross_attn_image_to_token(placed_keys, queries + query_positions, queries)
+        keys = keys + self.cross_attn_image_to_token.spread(placed_keys, queries + query_positions, queries)
         return queries, self.norm4(keys)
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose heads share `inner` channels; a batch of 1 is shared by the others."""
+    """Multi-head attention whose heads share `inner` channels; a batch of 1 is shared by the others.
+
+    There are few tokens and many cells of the image. So between these two the projections are moved to the side of the
+    tokens, `q . (W k) = (q W) . k`: half the arithmetic, and no copies of the image for each head.
+    """
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
+        self.scale = (inner // HEADS) ** -0.5
         self.q_proj = nn.Linear(width, inner)
         self.k_proj = nn.Linear(width, inner)
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        batch = max(query.shape[0], key.shape[0])
-        q, k, v = (
-            part.unflatten(-1, (HEADS, -1)).transpose(1, 2).expand(batch, -1, -1, -1)
-            for part in (self.q_proj(query), self.k_proj(key), self.v_proj(value))
-        )
+        """Among tokens `(B, N, C)`."""
+        q, k, v = (split_heads(each) for each in (self.q_proj(query), self.k_proj(key), self.v_proj(value)))
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def look(self, tokens: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """What tokens `(B, N, C)` see of an image `(1 | B, M, C)`. The bias of keys moves all of a token's alike."""
+        asked = split_heads(self.q_proj(tokens)) @ self.k_proj.weight.unflatten(0, (HEADS, -1))
+        asked = asked.reshape(len(key), 1, -1, key.shape[2])
+        seen = F.scaled_dot_product_attention(asked, key[:, None], value[:, None], scale=self.scale)
+        seen = seen.view(len(tokens), HEADS, -1, value.shape[2]) @ self.v_proj.weight.unflatten(0, (HEADS, -1)).mT
+        return self.out_proj(seen.transpose(1, 2).flatten(2) + self.v_proj.bias)
+
+    def spread(self, image: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """What an image `(1 | B, M, C)` is told by tokens `(B, N, C)`, `(B, M, C)`."""
+        keys = self.scale * split_heads(self.k_proj(key))
+        asked = (keys @ self.q_proj.weight.unflatten(0, (HEADS, -1))).flatten(1, 2)
+        offset = keys @ self.q_proj.bias.view(HEADS, -1, 1)
+        share = ((asked @ image.mT).unflatten(1, (HEADS, -1)) + offset).softmax(dim=2)
+        given = split_heads(self.v_proj(value)) @ self.out_proj.weight.T.unflatten(0, (HEADS, -1))
+        return share.flatten(1, 2).mT @ given.flatten(1, 2) + self.out_proj.bias
+
+
+def split_heads(tokens: Tensor) -> Tensor:
+    """`(B, N, C)` as `(B, heads, N, C / heads)`."""
+    return tokens.unflatten(-1, (HEADS, -1)).transpose(1, 2)

@@ -6,7 +6,7 @@ LiteMedSAM); Faster Segment Anything, Zhang et al. 2023 (MobileSAM). Code and we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +20,14 @@ from vesalius.errors import PromptError
 from vesalius.layers.mask_decoder import MaskDecoder
 from vesalius.layers.prompt_tokens import PromptEncoder, tokenize
 from vesalius.layers.resampling import resize_area, resize_bilinear, resize_cubic
-from vesalius.layers.tiny_vit import TinyVit
+from vesalius.layers.tiny_vit import DEPTHS, HEADS, WIDTHS, TinyVit
 from vesalius.layers.vit import Vit, resize_positions, resize_relative
 from vesalius.look import Cut, propagate, together
 from vesalius.scene import Cues, Scene, View
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
+TOGETHER = 4  # prompt sets that are decoded at once: more do not fit into a processor's caches
 MASK_LOGIT = 8.0  # a mask that a user gave enters the decoder as logits of this size
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")  # MobileSAM's ImageNet classifier
 
@@ -43,14 +44,11 @@ def build_encoder(name: str, size: int) -> Vit | TinyVit:
             return Vit(grid, width=1280, depth=32, heads=16, global_every=8)
         case "vit_nano":
             return Vit(grid, width=32, depth=2, heads=2, global_every=2)
-        case "tiny_vit":
-            return TinyVit((64, 128, 160, 320), (2, 2, 6, 2), (2, 4, 5, 10), stride=16)
-        case "tiny_vit_lite":
-            return TinyVit((64, 128, 160, 320), (2, 2, 6, 2), (2, 4, 5, 10), stride=4)
-        case "tiny_vit_nano":
-            return TinyVit((8, 16, 20, 24), (1, 1, 1, 1), (1, 2, 2, 2), stride=16)
-        case "tiny_vit_lite_nano":
-            return TinyVit((8, 16, 20, 24), (1, 1, 1, 1), (1, 2, 2, 2), stride=4)
+        case "tiny_vit" | "tiny_vit_nano":
+            return TinyVit(WIDTHS[name], DEPTHS[name], HEADS[name], stride=16)
+        case "tiny_vit_lite" | "tiny_vit_lite_nano":
+            sizes = name.replace("_lite", "")
+            return TinyVit(WIDTHS[sizes], DEPTHS[sizes], HEADS[sizes], stride=4)
     raise ValueError(f"no image encoder is called {name!r}")
 
 
@@ -73,18 +71,34 @@ class Sam(nn.Module):
     @torch.inference_mode()
     def segment(self, view: View, memo: Callable[..., Any]) -> list[Cut]:
         """The masks of one slice, the best first: three for a single click, otherwise one; several boxes are united."""
-        embedding, frame = memo(view.grid, lambda: self.look(view))
         if len(view.cues.boxes) > 1:
-            each = (replace(view.cues, boxes=box[None]) for box in view.cues.boxes)
-            return [together(self.cuts(embedding, frame, cues)[0] for cues in each)]
-        return self.cuts(embedding, frame, view.cues)
+            each = [replace(view.cues, boxes=box[None]) for box in view.cues.boxes]
+            return [together(cuts[0] for cuts in self.segment_each(view, each, memo))]
+        return next(self.segment_each(view, [view.cues], memo))
+
+    @torch.inference_mode()
+    def segment_each(
+        self, view: View, each: Sequence[Cues], memo: Callable[..., Any], lowest: float = 0.0
+    ) -> Iterator[list[Cut]]:
+        """The masks of each prompt set, the best first, without those whose predicted Dice is below `lowest`.
+
+        The sets are alike: as many points and boxes in each, and all start from the mask of the first. They are decoded
+        a few at a time.
+        """
+        embedding = memo(view.grid, lambda: self.look(view))
+        frame = memo((view.grid, "frame"), lambda: replace(self.frame(view), pixels=torch.empty(0)))
+        for first in range(0, len(each), TOGETHER):
+            lows, dices = self.answer(embedding, frame, each[first : first + TOGETHER])
+            for low, dice in zip(lows, dices, strict=True):
+                order = [n for n in dice.argsort(descending=True, stable=True).tolist() if dice[n] >= lowest]
+                yield [self.cut(low[None, n : n + 1], float(dice[n]), frame) for n in order]
 
     def forward(self, view: View) -> Tensor:
         """Mask logits (M, i, j, 1) on the view's grid, differentiable."""
         frame = self.frame(view)
         pixels = frame.pixels.to(next(self.parameters()).device)
-        restored, _, _ = self.answer(self.encode(pixels), frame, view.cues)
-        return restored.transpose(1, 2)[..., None]
+        low, _ = self.answer(self.encode(pixels), frame, [view.cues])
+        return RESTORE[self.preprocess](low, frame)[0].transpose(1, 2)[..., None]
 
     def frame(self, view: View) -> Frame:
         """The picture of a view (1 or 3 channels, one voxel thick) in the checkpoint's own preprocessing."""
@@ -94,41 +108,39 @@ class Sam(nn.Module):
         rgb = np.broadcast_to(view.pixels[..., 0].transpose(2, 1, 0), (*view.grid.shape[1::-1], 3))
         return FRAMES[self.preprocess](np.ascontiguousarray(rgb), self.size)
 
-    def look(self, view: View) -> tuple[Tensor, Frame]:
-        """The embedding of a view, in the fastest precision, and how its picture was framed (without the pixels)."""
-        frame = self.frame(view)
-        pixels = frame.pixels.to(next(self.parameters()).device)
+    def look(self, view: View) -> Tensor:
+        """The embedding of a view, in the fastest precision."""
+        pixels = self.frame(view).pixels.to(next(self.parameters()).device)
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             embedding = self.encode(pixels)
-        kept = embedding.to(torch.bfloat16 if self.precision == "bf16" else torch.float32)  # half the memory
-        return kept, replace(frame, pixels=frame.pixels[..., :0, :0])
+        return embedding.to(torch.bfloat16 if self.precision == "bf16" else torch.float32)  # half the memory
 
-    def cuts(self, embedding: Tensor, frame: Frame, cues: Cues) -> list[Cut]:
-        """The masks of one prompt set, the best first."""
-        restored, dice, low = (tensor.cpu().numpy() for tensor in self.answer(embedding, frame, cues))
-        order = np.argsort(-dice, kind="stable")
-        return [Cut(restored[n].T, float(dice[n]), low[n]) for n in order]
+    def cut(self, low: Tensor, dice: float, frame: Frame) -> Cut:
+        """One mask (1, 1, 4h, 4w) on the picture's own pixels."""
+        restored = RESTORE[self.preprocess](low, frame)[0, 0]
+        return Cut(restored.T.cpu().numpy(), dice, low[0, 0].cpu().numpy())
 
-    def answer(self, embedding: Tensor, frame: Frame, cues: Cues) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits on the picture (M, H, W), predicted Dice (M,), and the decoder's own logits (M, 4h, 4w)."""
+    def answer(self, embedding: Tensor, frame: Frame, each: Sequence[Cues]) -> tuple[Tensor, Tensor]:
+        """The decoder's logits (B, M, 4h, 4w) and predicted Dice (B, M) of prompt sets that are alike."""
         device = embedding.device
         scale = np.array(frame.scale)
-        boxes = cues.boxes[:, :, :2] * scale
+        boxes = np.stack([cues.boxes[:, :, :2] for cues in each]) * scale
         if self.preprocess == "litemedsam":
             boxes = np.trunc(boxes)
-        points, positive, mask = cues.points[:, :2] * scale, cues.positive, self.mask_logits(frame, cues)
+        points = np.stack([cues.points[:, :2] for cues in each]) * scale
+        positive, mask = np.stack([cues.positive for cues in each]), self.mask_logits(frame, each[0])
         if self.preprocess != "sam":  # trained with one box and nothing else
-            points, positive, mask = points[:0], positive[:0], None
+            points, positive, mask = points[:, :0], positive[:, :0], None
         places, signs = tokenize(
-            torch.tensor(points[None], dtype=torch.float32, device=device),
-            torch.tensor(positive[None], dtype=torch.int64, device=device),
-            torch.tensor(boxes.reshape(-1, 4), dtype=torch.float32, device=device) if len(boxes) else None,
+            torch.tensor(points, dtype=torch.float32, device=device),
+            torch.tensor(positive, dtype=torch.int64, device=device),
+            torch.tensor(boxes.reshape(-1, 4), dtype=torch.float32, device=device) if boxes.size else None,
         )
-        ambiguous = len(points) == 1 and not len(boxes) and mask is None
+        ambiguous = points.shape[1] == 1 and not boxes.size and mask is None
         mask = None if mask is None else mask.to(device)
         low, iou = self.decode(embedding.float(), places, signs, mask, ambiguous)
-        iou = iou[0].clamp(0, 1)
-        return RESTORE[self.preprocess](low, frame)[0], 2 * iou / (1 + iou), low[0]
+        iou = iou.clamp(0, 1)
+        return low, 2 * iou / (1 + iou)
 
     def mask_logits(self, frame: Frame, cues: Cues) -> Tensor | None:
         """What the decoder starts from (1, 1, 4h, 4w): its own last logits, or a mask given or carried."""

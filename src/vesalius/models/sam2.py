@@ -7,7 +7,7 @@ the official tensors load under their own names and the walk through the slices 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,17 +20,19 @@ from torch import Tensor, nn
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
 from vesalius.layers.hiera import Hiera, HieraPyramid
+from vesalius.layers.mask_decoder import gather_cells, join_cells, split_cells
 from vesalius.layers.memory import MemoryAttention, MemoryEncoder, sine_distances, sine_positions
 from vesalius.layers.norm import LayerNorm2d
 from vesalius.layers.prompt_tokens import CORNER, OPPOSITE, PADDING, WIDTH, Mlp, PromptEncoder
 from vesalius.layers.two_way import TwoWayTransformer
-from vesalius.look import Cut
+from vesalius.look import Cut, together
 from vesalius.look_memory import Past, follow
 from vesalius.scene import Cues, Scene, View
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None]
 REMEMBERED = 64  # channels of a memory
+TOGETHER = 4  # prompt sets that are decoded at once: more do not fit into a processor's caches
 MAPS = 6  # slices walked whose memory maps are looked at
 POINTERS = 15  # slices walked whose pointers are looked at
 MASK_LOGIT = 8.0  # a mask that a user drew enters the decoder as logits of this size
@@ -87,11 +89,12 @@ class MaskDecoder(nn.Module):
         own = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(prompts), -1, -1), prompts], dim=1)
         tokens, keys = self.transformer(image, positions, tokens)
-        widen, norm, gelu, widen_again = self.output_upscaling
-        image = keys.transpose(1, 2).unflatten(2, image.shape[2:])
-        image = gelu(widen_again(gelu(norm(widen(image) + middle))) + fine)
-        kernels = [mlp(tokens[:, i + 2]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(kernels, dim=1), image)
+        kernels = torch.stack([mlp(tokens[:, i + 2]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        layers: Any = self.output_upscaling
+        first, norm, gelu, second = layers
+        halves = gelu(nn.LayerNorm.forward(norm, split_cells(keys, first) + gather_cells(middle, 1)))
+        quarters = gelu(split_cells(halves, second) + gather_cells(fine, 2))
+        masks = join_cells(quarters.flatten(1, 3) @ kernels.mT, *image.shape[2:])
         iou = self.iou_prediction_head(tokens[:, 1]).sigmoid()
         return masks, iou, tokens[:, 2:6], self.pred_obj_score_head(tokens[:, 0])
 
@@ -148,7 +151,7 @@ class Sam2(nn.Module):
     def forward(self, view: View) -> Tensor:
         """Mask logits (M, i, j, 1) on the view's grid, differentiable."""
         features = self.encode(self.frame(view))
-        low, _, _, _ = self.answer(features, self.recall(features[0], Past(1)), view)
+        low, _, _, _ = self.answer(features, self.recall(features[0], Past(1)), view.grid.shape, [view.cues])
         return self.restore(low, view)[0].transpose(1, 2)[..., None]
 
     @torch.inference_mode()
@@ -157,13 +160,17 @@ class Sam2(nn.Module):
         features, cues = self.features(view, memo), view.cues
         if cues.mask is not None and cues.feedback is None and not len(cues.points) and not len(cues.boxes):
             return [self.adopt(features, cues.mask)]
-        image = self.recall(features[0], past)
         if len(cues.boxes) < 2:
-            return self.cuts(features, image, view, past)
-        views = (replace(view, cues=replace(cues, boxes=box[None])) for box in cues.boxes)
-        each = [self.cuts(features, image, one, past)[0] for one in views]
-        union = np.logical_or.reduce([cut.mask for cut in each])
-        return [replace(self.adopt(features, union[..., None]), score=min(cut.score for cut in each))]
+            return next(self.cuts(view, [cues], features, past))
+        each = [replace(cues, boxes=box[None]) for box in cues.boxes]
+        found = together(cuts[0] for cuts in self.cuts(view, each, features, past))
+        return [replace(self.adopt(features, found.mask[..., None]), score=found.score)]
+
+    def segment_each(
+        self, view: View, each: Sequence[Cues], memo: Callable[..., Any], lowest: float = 0.0
+    ) -> Iterator[list[Cut]]:
+        """The masks of each prompt set of a picture, without those whose predicted Dice is below `lowest`."""
+        return self.cuts(view, each, self.features(view, memo), Past(1), lowest)
 
     @torch.inference_mode()
     def remember(self, embedding: Tensor, trace: Trace, prompted: bool) -> Memory:
@@ -222,28 +229,44 @@ class Sam2(nn.Module):
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.memory_attention(embedding, memory, where, split * len(pointed)).float()
 
-    def cuts(self, features: Features, image: Tensor, view: View, past: Past) -> list[Cut]:
-        """The masks of one prompt set, the best first; in a volume, the target may be absent."""
-        low, iou, tokens, presence = self.answer(features, image, view)
-        present = past.depth == 1 or float(presence) > 0
-        low = low if present else torch.full_like(low, ABSENT)
-        logits = self.restore(low, view)[0].cpu().numpy()
-        found = []
-        for n in iou[0].argsort(descending=True, stable=True).tolist():
-            trace = Trace(low[:, n : n + 1], self.pointer(tokens[:, n], present), float(presence))
-            found.append(Cut(logits[n].T, float(2 * iou[0, n] / (1 + iou[0, n])), trace))
-        return found
+    @torch.inference_mode()
+    def cuts(
+        self, view: View, each: Sequence[Cues], features: Features, past: Past, lowest: float = 0.0
+    ) -> Iterator[list[Cut]]:
+        """The masks of each prompt set, the best first; in a volume, the target may be absent.
 
-    def answer(self, features: Features, image: Tensor, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What `decode` gives for the cues of a view, at most one of which is a box."""
-        cues, device = view.cues, image.device
-        scale = self.size / np.array(view.grid.shape[:2])
-        points = torch.tensor(cues.points[None, :, :2] * scale, dtype=torch.float32, device=device)
-        signs = torch.tensor(cues.positive[None], dtype=torch.int64, device=device)
-        corners = torch.tensor(cues.boxes[:, :, :2] * scale, dtype=torch.float32, device=device)
-        points, signs = tokenize(points, signs, corners if len(corners) else None)
-        ambiguous = len(cues.points) + 2 * len(cues.boxes) <= 1
-        return self.decode(image, features, points, signs, self.mask_logits(cues, device), ambiguous)
+        The sets are alike: as many points and boxes in each, and all start from the mask of the first. They are decoded
+        a few at a time.
+        """
+        image = self.recall(features[0], past)
+        for first in range(0, len(each), TOGETHER):
+            answer = self.answer(features, image, view.grid.shape, each[first : first + TOGETHER])
+            for low, iou, tokens, presence in zip(*answer, strict=True):
+                present = past.depth == 1 or float(presence) > 0
+                low = low if present else torch.full_like(low, ABSENT)
+                dice = 2 * iou / (1 + iou)
+                order = [n for n in dice.argsort(descending=True, stable=True).tolist() if dice[n] >= lowest]
+                traces = [
+                    Trace(low[None, n : n + 1], self.pointer(tokens[n : n + 1], present), float(presence))
+                    for n in order
+                ]
+                logits = [self.restore(trace.low, view)[0, 0].T.cpu().numpy() for trace in traces]
+                yield [Cut(one, float(dice[n]), trace) for one, n, trace in zip(logits, order, traces, strict=True)]
+
+    def answer(
+        self, features: Features, image: Tensor, shape: tuple[int, ...], each: Sequence[Cues]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `decode` gives for prompt sets that are alike, at most one box in each, in a picture (i, j)."""
+        device, scale = image.device, self.size / np.array(shape[:2])
+        points = np.stack([cues.points[:, :2] for cues in each]) * scale
+        boxes = np.stack([cues.boxes[:, :, :2] for cues in each]) * scale
+        places, signs = tokenize(
+            torch.tensor(points, dtype=torch.float32, device=device),
+            torch.tensor(np.stack([cues.positive for cues in each]), dtype=torch.int64, device=device),
+            torch.tensor(boxes, dtype=torch.float32, device=device) if boxes.size else None,
+        )
+        ambiguous = points.shape[1] + 2 * boxes.shape[1] <= 1
+        return self.decode(image, features, places, signs, self.mask_logits(each[0], device), ambiguous)
 
     def mask_logits(self, cues: Cues, device: torch.device) -> Tensor | None:
         """What the decoder starts from (1, 1, 4h, 4w): its own last logits, or a mask drawn or carried."""
