@@ -20,6 +20,7 @@ _HOMES = {
     "answer": ("Answer",),
     "card": ("Card", "Licence", "Weights"),
     "download": ("accept_licence",),
+    "embeddings": ("keep_embeddings",),
     "errors": (
         "CardError",
         "FetchError",

@@ -62,16 +62,23 @@ class View:
 
 
 class Memo:
-    """A cache of heavy results, least recently used out first, bounded in bytes."""
+    """A cache of heavy results, least recently used out first, bounded in bytes.
 
-    def __init__(self, limit: int = MEMO_BYTES) -> None:
-        self.limit, self.bytes = limit, 0
+    `source` is asked for what is not there, and makes it unless it finds it elsewhere.
+    """
+
+    def __init__(
+        self,
+        limit: int = MEMO_BYTES,
+        source: Callable[[Hashable, Callable[[], Any]], Any] = lambda key, make: make(),
+    ) -> None:
+        self.limit, self.bytes, self.source = limit, 0, source
         self.entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The value of `key`, made if it is not there."""
         if key not in self.entries:
-            value = make()
+            value = self.source(key, make)
             size = sum(getattr(part, "nbytes", 0) for part in (value if isinstance(value, tuple) else (value,)))
             self.entries[key] = value, size
             self.bytes += size

@@ -186,3 +186,18 @@ def test_examples_are_given_as_files_or_in_a_prompt_file(
     assert main([*call, "--prompts", str(said), "-o", str(tmp_path / "b.nrrd")]) == 0
     masks = [read_segmentation(tmp_path / name).mask("ball") for name in ("a.nrrd", "b.nrrd")]
     assert masks[0].any() and np.array_equal(masks[0], masks[1])
+
+
+def test_embeddings_are_kept_for_the_next_run(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.save(hub.random_model(find_card("mobile-sam")), tmp_path / "small")
+    capsys.readouterr()
+    call = ["segment", str(picture), "-m", str(tmp_path / "small"), "--point", "22,12", "--precision", "fp32"]
+    call += ["--embeddings", str(tmp_path / "kept")]
+    assert main(call) == 0
+    mask = picture.with_name("photo_mask.png")
+    first = mask.read_bytes()
+    monkeypatch.setattr("vesalius.models.sam.Sam.encode", None)
+    assert main(call) == 0
+    assert mask.read_bytes() == first and len(list((tmp_path / "kept").iterdir())) == 1

@@ -28,6 +28,7 @@ class Asked:
     plane: str
     series: str
     resample: bool
+    embeddings: Path | None = None  # a folder
 
     def load(self) -> Model:
         """The model, ready to run."""
@@ -115,6 +116,10 @@ def segment_file(
     with timed(seconds, "load"):
         model = load()
     session = Session(model, volume, asked.window, asked.plane, tell, region)
+    if asked.embeddings:
+        from vesalius.embeddings import keep_embeddings
+
+        keep_embeddings(session, asked.embeddings)
     for target, about_it in prompts.items():
         with timed(seconds, f"add {target}"):
             session.add(*about_it, target=target)

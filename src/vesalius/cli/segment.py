@@ -47,6 +47,9 @@ def segment(
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or onnx.")] = "auto",
+    embeddings: Annotated[
+        Path | None, typer.Option(help="A folder that keeps what the model makes of a picture for the next run.")
+    ] = None,
     series: Annotated[str, typer.Option(help="Which of several DICOM series: its number or UID.")] = "",
     resample: Annotated[bool, typer.Option("--resample", help="Even out uneven DICOM slices.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write a record of the run (JSON).")] = None,
@@ -67,7 +70,7 @@ def segment(
     """
     if licence:
         accept_licence(licence)
-    asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample)
+    asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample, embeddings)
     points, negatives, boxes, examples, names = (tuple(each or ()) for each in (point, negative, box, example, only))
     said = Said(target, points, negatives, boxes, mm, prompts, examples, names, region)
     if prompts and prompts.is_dir():
