@@ -20,7 +20,9 @@ COLUMNS = ("setting", "structure", "metric", "patients", "A", "B", "B - A", "95 
 
 
 def print_comparison(files: Sequence[Path], metrics: tuple[str, ...], as_json: bool) -> None:
-    """Compares every table with the first; raises FormatError where they share nothing."""
+    """Compares every table with the first; raises FormatError where they share nothing or one is given twice."""
+    if twice := [file for file in files if files.count(file) > 1]:
+        raise FormatError(f"{twice[0]} is given twice; give different tables.")
     tables = {name: _chosen(read_csv(file), metrics) for name, file in zip(_names(files), files, strict=True)}
     (first, base), *others = tables.items()
     found = {name: differences(base, rows) for name, rows in others}
