@@ -32,6 +32,7 @@ ALLOWED = {  # what the modules of a room may import of vesalius at any place in
     "report": STATE | {"download"},
     "overlay": STATE,
     "batch": {"errors"},
+    "data": DATA | {"__version__", "batch", "io"},
 }
 STANDARD_LIBRARY_ONLY = ("errors", "card", "zoo", "batch")
 
@@ -93,6 +94,7 @@ def test_models_never_import_each_other() -> None:
         "from vesalius.__main__ import main; main(['models'])",
         "from vesalius.__main__ import main; main(['models', 'show', 'medsam', '--json'])",
         "from vesalius.__main__ import main; main(['cache'])",
+        "from vesalius.__main__ import main; main(['data', 'layouts'])",
     ],
 )
 def test_neither_torch_nor_numpy_is_loaded(work: str) -> None:
