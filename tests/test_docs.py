@@ -50,7 +50,7 @@ def parse(line: str) -> None:
         said = command.make_context(name, arguments).params
     except typer.Exit:  # --help
         return
-    if not {":", "/"} & set(said.get("model", ":")):  # neither a file nor a folder
+    if not {":", "/"} & set(said.get("model") or ":"):  # neither a file nor a folder
         vs.find_card(said["model"])
     for place in [*(said.get("point") or ()), *(said.get("negative") or ()), *(said.get("box") or ())]:
         assert all(len(parse_numbers(corner)) in (2, 3) for corner in place.split(":")), place
