@@ -20,7 +20,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     help_ = capsys.readouterr().out
-    assert all(command in help_ for command in ("segment", "evaluate", "compare", "models", "fetch", "cache", "info", "convert", "demo"))
+    commands = ("segment", "evaluate", "compare", "models", "fetch", "cache", "info", "convert", "demo")
+    assert all(command in help_ for command in commands)
     assert "not a medical device" in help_.replace("\n ", "")
 
 
