@@ -113,6 +113,11 @@ def test_the_page_is_whole_and_says_what_is_not_in_it() -> None:
     assert page.index("Not in these numbers") < page.index("Over all structures")
 
 
+def test_one_patient_has_no_interval_and_that_is_said() -> None:
+    page = make_page(Evaluation("one", {}, [record("a", 0.5), record("a", 0.7)], ("dice",)))
+    assert "without an interval, since they are of one patient" in page and "0.600<small> n 2" in page
+
+
 def test_a_page_without_any_record_still_says_why() -> None:
     page = make_page(Evaluation("nothing", {}, [], ("dice",), failed={"a": "It is bad; mend it."}))
     assert "It is bad; mend it." in page and "Over all structures" not in page
@@ -126,6 +131,13 @@ def test_plots_put_values_where_they_belong() -> None:
     assert [dot[0].text for dot in dots] == ["a: 0", "b: 1"]
     assert svg.find(".//{*}line[@class='mean']").get("x1") == "468.0"  # type: ignore[union-attr]
     assert plot_dots([Dots("none", [(np.nan, "a")], bootstrap_mean([np.nan], ["a"]))], "") == ""
+
+
+def test_of_many_values_some_are_drawn_with_the_extremes() -> None:
+    values = [(n / 1000, str(n)) for n in range(1001)]
+    svg = ElementTree.fromstring(plot_dots([Dots("liver", values, Interval(0.5, 0.4, 0.6, 1001, 1001, 0))], "1"))
+    dots = svg.findall(".//{*}circle")
+    assert len(dots) == 200 and [dots[0].get("cx"), dots[-1].get("cx")] == ["200.0", "736.0"]
 
 
 def test_steps_have_a_whisker_where_there_is_an_interval() -> None:

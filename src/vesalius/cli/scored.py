@@ -16,6 +16,7 @@ from vesalius.batch import take_shard
 from vesalius.cli.progress import show_cases
 from vesalius.cli.tables import print_table
 from vesalius.evaluate.cases import Task, list_offers, list_tasks, open_data, read_trial
+from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.metrics import read_metric
 from vesalius.evaluate.page import Evaluation, write_page
 from vesalius.evaluate.pairs import Pair, pair_labels, read_background, read_pair, score_pair
@@ -129,11 +130,13 @@ def score_model(
         trial = read_trial(by_name[case])
         return trial.image, read_segmentation(_mask_file(masks, by_name[case])), trial.reference
 
+    seen = [name for name in card.trained_on if name in {task.dataset.name for task in tasks}]
     licences = {task.dataset.name: task.dataset.licence for task in tasks}
     facts = {
         "model": f"{card.name}, {card.licence.weights}" + (f", weights {model[1].name}" if model[1] else ""),
         "protocol": f"{chosen.name}: {chosen.summary}",
         "data": ", ".join(f"{name} ({licence})" for name, licence in licences.items()),
+        "trained on other cases of": ", ".join(seen) or "none of them, as far as its card says",
         "cases": f"{len(tasks)} of the split {split}",
     }
     weights = model[1].stat() if model[1] else card.weights.sha256
@@ -176,7 +179,7 @@ def _finish(works: list[Work], words: str, asked: Asked, report: _Report) -> Non
         "left": left,
         "alone": list(report.alone),
     }
-    (asked.output / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_whole(asked.output / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_page(evaluation, asked.output / "report.html")
     if asked.as_json:
         print(json.dumps(summary, indent=1))

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.plots import Dots, plot_dots, plot_steps
-from vesalius.evaluate.statistics import Summary, bootstrap_mean, patient, summarise
+from vesalius.evaluate.statistics import DRAWS, Summary, summarise
 from vesalius.evaluate.summary import (
     count_missing,
     join_structures,
@@ -64,9 +65,7 @@ class Evaluation:
 
 def write_page(evaluation: Evaluation, path: Path) -> None:
     """Writes the report, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(make_page(evaluation), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, make_page(evaluation))
 
 
 def make_page(evaluation: Evaluation) -> str:
@@ -111,22 +110,28 @@ def _trouble(evaluation: Evaluation) -> str:
 
 def _summary_table(records: Sequence[Record], by: Sequence[str], metrics: Sequence[str]) -> str:
     """A row for each combination of the columns `by`, a column for each metric: the mean and its interval."""
-    found = {each.keys: each for each in summarise(records, (*by, "metric"))}
     units = {row.metric: row.unit for row in records}
+    return _table_of(summarise(records, (*by, "metric")), by, metrics, units)
+
+
+def _table_of(summaries: Sequence[Summary], by: Sequence[str], metrics: Sequence[str], units: Mapping[str, str]) -> str:
+    found = {each.keys: each for each in summaries}
     rows = list(dict.fromkeys(keys[:-1] for keys in found))
     named = [n for n in range(len(by)) if any(keys[n] for keys in rows)]
     head = [_name(by[n]) for n in named] + [f"{metric}{_in(units.get(metric, ''))}" for metric in metrics]
     body = []
     for keys in rows:
         cells = [_cell(found.get((*keys, metric))) for metric in metrics]
-        body.append([escape(keys[n]) for n in named] + cells)
+        body.append([escape(keys[n] or WHOLE_CASE) for n in named] + cells)
     return _table(head, body, len(named)) + _note(found.values())
 
 
 def _note(summaries: Iterable[Summary]) -> str:
     intervals = [each.interval for each in summaries]
     patients, left = max(each.groups for each in intervals), sum(each.left_out for each in intervals)
-    words = f"mean [95 % interval, {patients} patients drawn 2000 times with replacement]; n values"
+    words = f"mean [95 % interval, {patients} patients drawn {DRAWS} times with replacement]; n values"
+    if patients < 2:
+        words = "mean, n values; without an interval, since they are of one patient"
     words += f"; {left} values are not defined or infinite and not in the means" if left else ""
     return f'<p class="note">{words}</p>'
 
@@ -160,17 +165,20 @@ def _structures(records: Sequence[Record], metrics: Sequence[str]) -> str:
     rows = [row for row in records if row.structure != WHOLE_CASE]
     rows = [row for row in rows if row.setting == rows[-1].setting]
     names = list(dict.fromkeys(row.structure for row in rows))
-    dots = []
-    for name in names[:MOST_ROWS]:
-        main = [row for row in rows if row.structure == name and row.metric == metrics[0]]
-        interval = bootstrap_mean([row.value for row in main], [patient(row) for row in main])
-        dots.append(Dots(name, [(row.value, row.case) for row in main], interval))
+    found = summarise(rows, ("structure", "metric"))
+    intervals = {each.keys[0]: each.interval for each in found if each.keys[1] == metrics[0]}
+    values: dict[str, list[tuple[float, str]]] = {name: [] for name in names}
+    for row in rows:
+        if row.metric == metrics[0]:
+            values[row.structure].append((row.value, row.case))
+    dots = [Dots(name, values[name], intervals[name]) for name in names[:MOST_ROWS]]
     setting = f" ({rows[-1].setting})" if rows and rows[-1].setting else ""
     more = (
         f'<p class="note">The plot shows the first {MOST_ROWS} of {len(names)}.</p>' if len(names) > MOST_ROWS else ""
     )
     unit = next((row.unit for row in rows if row.metric == metrics[0]), "")
-    body = plot_dots(dots, unit) + more + _summary_table(rows, ("structure",), metrics)
+    units = {row.metric: row.unit for row in rows}
+    body = plot_dots(dots, unit) + more + _table_of(found, ("structure",), metrics, units)
     return _section(f"By structure: {metrics[0]}{setting}", body)
 
 

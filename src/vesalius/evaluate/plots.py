@@ -11,6 +11,7 @@ from vesalius.evaluate.statistics import Interval
 
 WIDTH, ROW, LEFT, RIGHT = 760, 30, 200, 24
 TICKS = 5
+MOST_DOTS = 200  # in one row
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Dots:
 
 
 def plot_dots(rows: Sequence[Dots], unit: str) -> str:
-    """A dot for each value, row by row; a bar is the mean's confidence interval, a line in it the mean."""
+    """A dot for each value, or for 200 of many; a bar is the mean's confidence interval, a line in it the mean."""
     finite = [value for row in rows for value, _ in row.values if math.isfinite(value)]
     if not finite:
         return ""
@@ -38,7 +39,7 @@ def plot_dots(rows: Sequence[Dots], unit: str) -> str:
             parts.append(
                 f'<rect x="{left:.1f}" y="{y - 9}" width="{max(right - left, 1):.1f}" height="18" class="band"/>'
             )
-        for m, (value, word) in enumerate(row.values):
+        for m, (value, word) in enumerate(_thin_out(row.values)):
             if math.isfinite(value):
                 shift = 5 * math.sin(12.9898 * (m + 1))  # apart from each other, and the same every time
                 title = f"<title>{escape(word)}: {value:.4g}</title>"
@@ -71,6 +72,14 @@ def plot_steps(labels: Sequence[str], intervals: Sequence[Interval], unit: str) 
             parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="4" class="point">{title}</circle>')
     parts.insert(0, f'<polyline points="{" ".join(path)}" class="path"/>')
     return _svg(height, parts, f"means under {len(labels)} settings")
+
+
+def _thin_out(values: Sequence[tuple[float, str]]) -> Sequence[tuple[float, str]]:
+    """At most `MOST_DOTS` values, evenly spaced in rank, with the least and the greatest."""
+    if len(values) <= MOST_DOTS:
+        return values
+    ranked = sorted(each for each in values if math.isfinite(each[0]))
+    return [ranked[round(n * (len(ranked) - 1) / (MOST_DOTS - 1))] for n in range(MOST_DOTS)]
 
 
 def _axis(low: float, high: float, bottom: float, unit: str) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vesalius.batch import run_cases
 from vesalius.errors import FormatError
+from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.table import Record
 
 
@@ -88,13 +89,9 @@ def request_id(work: Work, asked: str) -> str:
 
 
 def _save_case(work: Work, out: Path, asked: str, records: list[Record]) -> None:
-    """Writes a case's file under another name first, so that it is whole or not there."""
     rows = [asdict(record) | {"value": _storable(record.value)} for record in records]
-    file = _file(work, out)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps({"request": request_id(work, asked), "records": rows}, indent=1) + "\n")
-    part.replace(file)
+    text = json.dumps({"request": request_id(work, asked), "records": rows}, indent=1)
+    write_whole(_file(work, out), text + "\n")
 
 
 def _storable(value: float) -> float | str:

@@ -6,9 +6,11 @@ import csv
 import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
+from io import StringIO
 from pathlib import Path
 
 from vesalius.errors import FormatError
+from vesalius.evaluate.files import write_whole
 
 WHOLE_CASE = "(case)"  # stands for the structure of a number that is about all of them together
 
@@ -38,13 +40,12 @@ COLUMNS = tuple(each.name for each in fields(Record))
 
 def write_csv(records: Iterable[Record], path: Path) -> None:
     """Writes the table, whole or not at all: a value that is not defined is an empty cell, an infinite one is "inf"."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for record in records:
-            writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else cell for cell in astuple(record))
-    part.replace(path)
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for record in records:
+        writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else cell for cell in astuple(record))
+    write_whole(path, text.getvalue())
 
 
 def read_csv(path: Path) -> list[Record]:
