@@ -108,6 +108,42 @@ def test_a_history_of_ct_examples_replays(model: UniverSeg) -> None:
     assert np.array_equal(vs.Session(model, ct).replay(told).layers, expected.layers)
 
 
+@pytest.fixture(scope="module")
+def tiled(model: UniverSeg) -> UniverSeg:
+    found: UniverSeg = random_model(vs.find_card("universeg-tiled"))
+    assert found.tiled and not model.tiled
+    return found
+
+
+LARGE = vs.make_grid((75, 50, 1), np.diag([-1.0, -1, 1, 1]), calibrated=False)
+
+
+def test_a_tiled_picture_is_seen_with_its_own_pixels(tiled: UniverSeg) -> None:
+    """Where one piece alone reaches, the answer is that of this piece."""
+    shown, image = example(LARGE, seed=1), example(LARGE, seed=2).image
+    view = View(image.voxels, LARGE)
+    support = tiled.support([View(shown.image.voxels, LARGE, Cues(mask=shown.mask.voxels[0]))], tiled=True)
+    assert len(support) == 6 and support.shape[2:] == (32, 32)  # 3 x 2 pieces side by side
+    alone = tiled.decode(tiled.grey(view)[..., :32, :32], support[0::2]).sigmoid()
+    alone = (alone + tiled.decode(tiled.grey(view)[..., :32, :32], support[1::2]).sigmoid()) / 2
+    corner = tiled.segment(view, support).logits[:9, :9] + 0.5  # the next pieces begin at 11 and at 9
+    np.testing.assert_allclose(corner, alone[0, 0, :9, :9].detach().T, atol=1e-5)
+
+
+def test_a_picture_of_one_piece_is_the_same_tiled_and_stretched(tiled: UniverSeg, model: UniverSeg) -> None:
+    core = vs.make_grid((32, 32, 1), np.diag([-1.0, -1, 1, 1]), calibrated=False)
+    shown, image = example(core, seed=1), example(core, seed=2).image
+    assert np.array_equal(segment(tiled, shown, image=image), segment(model, shown, image=image))
+
+
+def test_order_and_repetition_change_nothing_where_examples_are_tiled(tiled: UniverSeg) -> None:
+    image = example(LARGE, seed=9).image
+    examples = [example(LARGE, seed=1), example(seed=2), example(vs.make_grid((17, 63, 1), np.eye(4)), seed=3)]
+    expected = segment(tiled, *examples, image=image)
+    assert expected.any() and not expected.all()
+    assert np.array_equal(segment(tiled, *reversed(examples), examples[0], image=image), expected)
+
+
 def test_an_example_without_the_target_is_allowed_beside_another(model: UniverSeg) -> None:
     empty = vs.Example(example(seed=3).image, vs.Volume(np.zeros((1, *PICTURE.shape), bool), PICTURE))
     segment(model, empty, example())

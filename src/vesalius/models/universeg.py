@@ -7,7 +7,7 @@ OpenRAIL++-M, for research only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import torch
@@ -19,7 +19,10 @@ from vesalius.errors import PromptError
 from vesalius.layers.soft_mask import expected_dice, restore
 from vesalius.look import Cut
 from vesalius.look_examples import every_slice, example_views
+from vesalius.look_windows import Shape, blend, pad, starts
 from vesalius.scene import Scene, View
+
+TILE_STEP = 0.5  # between the pieces of a picture, as a part of one
 
 
 class CrossBlock(nn.Module):
@@ -42,11 +45,16 @@ class CrossBlock(nn.Module):
 
 
 class UniverSeg(nn.Module):
-    """A U-Net of cross blocks; `options` are `widths`, `size` (pixels of a picture) and `bag` (examples at once)."""
+    """A U-Net of cross blocks.
+
+    `options` are `widths`, `size` (pixels of a picture), `bag` (examples at once), and whether pictures are `tiled`:
+    seen piece by piece with their own pixels, instead of stretched.
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__()
-        self.size, self.bag = int(options["size"]), int(options["bag"])
+        self.size, self.bag, self.tiled = int(options["size"]), int(options["bag"]), bool(options.get("tiled"))
+        self.tile: Shape = (1, self.size, self.size)
         widths = list(options["widths"])
         first = CrossBlock(1, 2, widths[0])
         down = (CrossBlock(before, before, width) for before, width in pairwise(widths))
@@ -64,43 +72,68 @@ class UniverSeg(nn.Module):
 
     def run(self, scene: Scene) -> Iterator[Answer]:
         """The answer for one target: every slice, seen with all examples given so far."""
-        support = self.support(example_views(scene))
+        support = self.support(example_views(scene), self.tiled)
         return every_slice(scene, lambda view: self.segment(view, support))
 
     @torch.inference_mode()
     def segment(self, view: View, support: Tensor) -> Cut:
-        """The mask of one slice, as probability above one half: the mean over parts of the support of at most a bag."""
-        picture, bags = self.picture(view), -(-len(support) // self.bag)
-        parts = [self.decode(picture, support[n::bags]).sigmoid() for n in range(bags)]
-        probability = restore(torch.cat(parts).mean(dim=0, keepdim=True), view.grid.shape)
+        """The mask of one slice, as probability above one half."""
+        if not self.tiled:
+            probability = restore(self.fill(self.picture(view), support), view.grid.shape)
+            return Cut((probability - 0.5).numpy(), expected_dice(probability))
+
+        def encode(windows: Tensor) -> Tensor:
+            return self.fill(windows[:, :, 0], support).movedim(1, -1)[:, None]
+
+        whole = next(blend(self.grey(view)[0][:, None], encode, self.tile, TILE_STEP))  # one slab, since it is flat
+        probability = whole.planes[0, ..., 0].T.cpu()
         return Cut((probability - 0.5).numpy(), expected_dice(probability))
 
     def forward(self, view: View) -> Tensor:
-        """Mask logits (1, i, j, 1) on the view's grid, differentiable, from all examples at once."""
+        """Mask logits (1, i, j, 1) on the view's grid, differentiable, from all examples at once; never tiled."""
         logits = self.decode(self.picture(view), self.support(view.cues.examples))
         return restore(logits, view.grid.shape)[None, ..., None]
 
-    def support(self, examples: Sequence[View]) -> Tensor:
+    def support(self, examples: Sequence[View], tiled: bool = False) -> Tensor:
         """Pictures and masks `(S, 2, size, size)` of examples; PromptError if none of them shows the target."""
         masks = [view.cues.mask for view in examples if view.cues.mask is not None]
         if not any(mask.any() for mask in masks):
             raise PromptError("No example shows the target, for all masks are empty; give one whose mask is filled.")
-        pairs = [
-            torch.cat([self.picture(view), self.resize(torch.from_numpy(mask[..., 0].T[None, None]).float())], dim=1)
-            for view, mask in zip(examples, masks, strict=True)
-        ]
+        fit = self.tiles if tiled else self.resize
+        pairs = []
+        for view, mask in zip(examples, masks, strict=True):
+            grey = self.grey(view)
+            pairs.append(fit(torch.cat([grey, torch.from_numpy(mask[..., 0].T[None, None]).to(grey)], dim=1)))
         # Sorted, each one once: neither the order in which they were given nor repetition changes a bit of the answer.
         return torch.cat(pairs).unique(dim=0)
 
     def picture(self, view: View) -> Tensor:
-        """The picture `(1, 1, size, size)` of a view, its darkest pixel 0 and its brightest 1."""
-        grey = torch.from_numpy(view.grey()[..., 0].T)[None, None]
-        return self.resize((grey - grey.min()) / (grey.max() - grey.min()).clamp(min=1e-8))
+        """The picture `(1, 1, size, size)` of a view."""
+        return self.resize(self.grey(view))
+
+    def grey(self, view: View) -> Tensor:
+        """The pixels `(1, 1, H, W)` of a view, the darkest 0 and the brightest 1, where the network is."""
+        grey = torch.from_numpy(view.grey()[..., 0].T)[None, None].to(self.out_conv.weight.device)
+        return (grey - grey.min()) / (grey.max() - grey.min()).clamp(min=1e-8)
 
     def resize(self, picture: Tensor) -> Tensor:
-        """A picture `(1, 1, H, W)` stretched to the network's size, where the network is."""
-        picture = picture.to(self.out_conv.weight.device)
+        """A picture `(1, C, H, W)` stretched to the network's size."""
         return F.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True)
+
+    def tiles(self, picture: Tensor) -> Tensor:
+        """A picture `(1, C, H, W)` in pieces `(n, C, size, size)` side by side, filled up with zeros."""
+        whole = pad(picture[0][:, None], self.tile)[0][:, 0]
+        corners = product(*(starts(length, self.size, 1.0) for length in whole.shape[1:]))
+        return torch.stack([whole[:, i : i + self.size, j : j + self.size] for i, j in corners])
+
+    def fill(self, pictures: Tensor, support: Tensor) -> Tensor:
+        """Probabilities `(B, 1, h, w)` of pictures like them: the mean over parts of the support of at most a bag."""
+        bags = -(-len(support) // self.bag)
+        parts = [
+            torch.cat([self.decode(picture, support[n::bags]).sigmoid() for n in range(bags)]).mean(0, keepdim=True)
+            for picture in pictures.split(1)
+        ]
+        return torch.cat(parts)
 
     def decode(self, target: Tensor, support: Tensor) -> Tensor:
         """Logits `(1, 1, h, w)` of a picture like them, from examples `(S, 2, h, w)`: pictures and masks in [0, 1]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vesalius.card import Card, Licence, Weights
 
 UNIVERSEG = Card(
@@ -32,4 +34,15 @@ UNIVERSEG = Card(
     trained_on={"MegaMedical: 53 data sets, listed in the paper": "various"},
 )
 
-CARDS = (UNIVERSEG,)
+UNIVERSEG_TILED = replace(
+    UNIVERSEG,
+    name="universeg-tiled",
+    summary="UniverSeg on pieces of a picture with their own pixels: for small targets; slow.",
+    options={**UNIVERSEG.options, "tiled": True},
+    preprocessing=(
+        "Grey pictures, the darkest pixel 0 and the brightest 1, in overlapping pieces of 128 x 128 pixels, whose"
+        " answers are blended; examples in pieces side by side."
+    ),
+)
+
+CARDS = (UNIVERSEG, UNIVERSEG_TILED)
