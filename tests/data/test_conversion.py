@@ -116,6 +116,17 @@ def test_bids_names_subjects_sessions_and_sources(source: Dataset, tmp_path: Pat
     assert (tmp_path / "out/dseg.tsv").read_text().splitlines()[1] == "1\tright ventricle"
 
 
+def test_bids_knows_sequences_by_its_own_names(tmp_path: Path) -> None:
+    trees.brats2021(tmp_path / "in")
+    convert(open_dataset(tmp_path / "in"), tmp_path / "out", "bids")
+    start = "sub-BraTS202100000"
+    images = {path.name for path in (tmp_path / f"out/{start}/anat").glob("*.nii.gz")}
+    ends = ("T1w", "ce-gadolinium_T1w", "T2w", "FLAIR", "dseg")
+    assert images == {f"{start}_{end}.nii.gz" for end in ends}
+    (tmp_path / "out/vesalius.json").unlink()
+    assert open_dataset(tmp_path / "out").channels == ("T1w", "gadolinium T1w", "T2w", "FLAIR")
+
+
 def test_npz_is_what_the_challenges_read(source: Dataset, tmp_path: Path) -> None:
     convert(source, tmp_path / "out", "npz")
     with np.load(tmp_path / "out/patient001_frame01.npz") as stored:
@@ -160,7 +171,7 @@ def test_bad_cases_are_named_and_the_rest_is_done(source: Dataset, target: str, 
     assert "different grids" in result.failed[moved.id]
     assert "label 9" in result.failed[strange.id]
     assert [case.id for case in open_dataset(tmp_path / "out").cases] == [good.id]
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.name.startswith(".")]
+    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name != ".bidsignore"]
 
 
 def test_overlapping_structures_are_refused(tmp_path: Path) -> None:

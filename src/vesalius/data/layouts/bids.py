@@ -18,13 +18,19 @@ from typing import TYPE_CHECKING
 
 from vesalius.data.case import Case, Dataset
 from vesalius.data.layout import Layout, find_one, guess_modality, load_json, number, stem
-from vesalius.data.record import apply_record, write_json
+from vesalius.data.record import FILE, apply_record, write_json
 from vesalius.errors import FormatError
 
 if TYPE_CHECKING:
     from vesalius.segmentation import Segmentation
     from vesalius.volume import Volume
 
+SUFFIXES = {  # what BIDS calls the channels of other formats, with the entity that tells two T1w apart
+    **dict.fromkeys(("t1", "t1n", "t1w"), "T1w"),
+    **dict.fromkeys(("t1c", "t1ce", "t1gd"), "ce-gadolinium_T1w"),
+    **dict.fromkeys(("t2", "t2w"), "T2w"),
+    **dict.fromkeys(("flair", "t2f"), "FLAIR"),
+}
 LABELS = ("dseg", "mask", "probseg")  # suffixes of what is no image
 PLACES = ("sub-*/*/{}.nii.gz", "sub-*/ses-*/*/{}.nii.gz")
 TABLE = "dseg.tsv"
@@ -36,14 +42,14 @@ def open_bids(folder: Path) -> Dataset:
     root, facts = description.parent, load_json(description)
     segmentations = _glob(root, "*_dseg")
     found = _open_discrete(root, segmentations) if segmentations else _open_masks(root)
-    suffixes = dict.fromkeys(stem(path).rsplit("_", 1)[1] for path in _images_of(found.cases[0]))
+    channels = tuple(_channel(path) for path in (found.cases[0].image, *found.cases[0].channels))
     found = replace(
         found,
         name=facts.get("Name") or root.name,
-        modality=guess_modality(suffixes),
+        modality=guess_modality(channels),
         licence=facts.get("License") or "",
         source=next((entry.get("URL", "") for entry in facts.get("SourceDatasets", ())), ""),
-        channels=tuple(suffixes),
+        channels=channels,
     )
     return apply_record(root, found)
 
@@ -87,7 +93,7 @@ def write_bids_case(folder: Path, case: Case, image: Volume, labels: Segmentatio
 
 
 def write_bids_description(folder: Path, dataset: Dataset) -> None:
-    """`dataset_description.json`, `participants.tsv` and, for all labels, `dseg.tsv`."""
+    """`dataset_description.json`, `participants.tsv`, `dseg.tsv` of all labels, and what a validator is to skip."""
     from vesalius import __version__
 
     record = {
@@ -99,6 +105,8 @@ def write_bids_description(folder: Path, dataset: Dataset) -> None:
         "SourceDatasets": [{"URL": dataset.source}],
     }
     write_json(folder / "dataset_description.json", record)
+    own = sorted({f"*_{_suffix(name)}.nii.gz" for name in dataset.channels if name.lower() not in SUFFIXES})
+    (folder / ".bidsignore").write_text("\n".join([FILE, *own]) + "\n", encoding="utf-8")
     _write_table(folder / TABLE, ("index", "name"), ((code, name) for name, code in dataset.labels.items()))
     subjects = sorted({(f"sub-{_word(case.group)}", case.split) for case in dataset.cases})
     _write_table(folder / "participants.tsv", ("participant_id", "split"), subjects)
@@ -178,10 +186,6 @@ def _glob(root: Path, pattern: str) -> list[Path]:
     return sorted(path for place in PLACES for path in root.glob(place.format(pattern)))
 
 
-def _images_of(case: Case) -> tuple[Path, ...]:
-    return (case.image, *case.channels)
-
-
 def _is_label(path: Path) -> bool:
     return stem(path).rsplit("_", 1)[1] in LABELS
 
@@ -202,7 +206,14 @@ def _word(text: str) -> str:
 
 
 def _suffix(channel: str) -> str:
-    return _word(channel.lower() if channel == "CT" else channel)
+    """The end of an image's name; what BIDS has no suffix for keeps its own name, "ct" in small letters."""
+    return SUFFIXES.get(channel.lower(), _word("ct" if channel == "CT" else channel))
+
+
+def _channel(path: Path) -> str:
+    """What an image shows: its suffix, after the contrast agent if one is named."""
+    *entities, suffix = stem(path).split("_")
+    return " ".join([*(part[3:] for part in entities if part.startswith("ce-")), suffix])
 
 
 LAYOUT = Layout(
