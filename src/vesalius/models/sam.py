@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
+from vesalius.layers.imagenet import MEAN, STD
 from vesalius.layers.mask_decoder import MaskDecoder
 from vesalius.layers.prompt_tokens import PromptEncoder, tokenize
 from vesalius.layers.resampling import resize_area, resize_bilinear, resize_cubic
@@ -25,8 +26,6 @@ from vesalius.layers.vit import Vit, resize_positions, resize_relative
 from vesalius.look import Cut, propagate, together
 from vesalius.scene import Cues, Scene, View
 
-MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-STD = np.array([58.395, 57.12, 57.375], np.float32)
 TOGETHER = 4  # prompt sets that are decoded at once: more do not fit into a processor's caches
 MASK_LOGIT = 8.0  # a mask that a user gave enters the decoder as logits of this size
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")  # MobileSAM's ImageNet classifier

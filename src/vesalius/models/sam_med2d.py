@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
+from vesalius.layers.imagenet import MEAN, STD
 from vesalius.layers.mask_decoder import MaskDecoder
 from vesalius.layers.prompt_tokens import PromptEncoder, tokenize
 from vesalius.layers.resampling import resize_nearest
@@ -22,8 +23,6 @@ from vesalius.layers.vit import PATCH, Vit
 from vesalius.look import Cut, propagate
 from vesalius.scene import Cues, Scene, View
 
-MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-STD = np.array([58.395, 57.12, 57.375], np.float32)
 ADAPTER_SHARE = 4  # channels of a block for one of its adapter's bottleneck
 
 Shape = tuple[int, int]  # rows and columns of a picture
