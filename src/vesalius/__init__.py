@@ -37,6 +37,7 @@ _HOMES = {
     "io": ("read", "read_segmentation", "write"),
     "io.prompt_files": ("read_prompts", "write_prompts"),
     "labels": ("LabelSpace", "Structure"),
+    "look_everything": ("Sought", "segment_everything"),
     "prompts": ("Box", "Example", "Lasso", "MaskHint", "Named", "Point", "Scribble", "Text"),
     "segmentation": ("Segmentation",),
     "session": ("Model", "Session"),

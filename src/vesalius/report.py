@@ -21,6 +21,7 @@ import numpy as np
 from vesalius.download import hash_file, locate_weights
 from vesalius.errors import FormatError
 from vesalius.grid import Grid
+from vesalius.segmentation import Segmentation
 from vesalius.session import Model, Session
 
 
@@ -38,11 +39,12 @@ def make_report(
     seconds: Mapping[str, float] | None = None,
     outputs: Iterable[Path] = (),
     weights: Path | None = None,
+    found: Segmentation | None = None,
 ) -> dict[str, object]:
     """The record of a session as JSON: positions in RAS+ mm, volumes in ml where the image has a physical unit.
 
     `image` is the name of its file, without folders; `seconds` is what `timed` noted; of `outputs` the names are kept.
-    `weights` is the checkpoint file where it is not the model's own.
+    `weights` is the checkpoint file where it is not the model's own, `found` the result where no prompt asked for it.
     """
     return {
         "vesalius": version("vesalius"),
@@ -53,7 +55,7 @@ def make_report(
         "window": asdict(session.window),
         "plane": session.plane,
         "history": _history(session),
-        "targets": _targets(session),
+        "targets": _targets(session, found),
         "seconds": dict(seconds or {}),
         "outputs": [output.name for output in outputs],
     }
@@ -117,15 +119,16 @@ def _grid(grid: Grid) -> dict[str, object]:
     }
 
 
-def _targets(session: Session) -> dict[str, dict[str, object]]:
-    result, grid = session.result(), session.image.grid
+def _targets(session: Session, found: Segmentation | None) -> dict[str, dict[str, object]]:
+    result, grid = found or session.result(), session.image.grid
     targets: dict[str, dict[str, object]] = {}
     for name in result.labels.names:
         voxels = int(np.count_nonzero(result.mask(name)))
         volume_ml = (
             round(voxels * abs(float(np.linalg.det(grid.matrix[:3, :3]))) / 1000, 3) if grid.calibrated else None
         )
-        targets[name] = {"voxels": voxels, "volume_ml": volume_ml, "predicted_dice": session.score(name)}
+        dice = None if found else session.score(name)
+        targets[name] = {"voxels": voxels, "volume_ml": volume_ml, "predicted_dice": dice}
     return targets
 
 

@@ -201,3 +201,23 @@ def test_embeddings_are_kept_for_the_next_run(
     monkeypatch.setattr("vesalius.models.sam.Sam.encode", None)
     assert main(call) == 0
     assert mask.read_bytes() == first and len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_everything_needs_no_prompt(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    hub.save(hub.random_model(find_card("mobile-sam")), tmp_path / "small")
+    call = ["segment", str(picture), "-m", str(tmp_path / "small"), "--precision", "fp32", "--everything"]
+    report = tmp_path / "run.json"
+    assert main([*call, "--report", str(report)]) == 0
+    found = json.loads(report.read_text())["targets"]
+    assert set(np.unique(Image.open(picture.with_name("photo_mask.png")))) == {0, *map(int, found)}
+    capsys.readouterr()
+    assert main([*call, "--point", "22,12"]) == 2
+    assert "--everything takes no prompts" in capsys.readouterr().err
+
+
+def test_everything_in_a_volume_needs_a_slice(image: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    hub.save(hub.random_model(find_card("mobile-sam")), tmp_path / "small")
+    call = ["segment", str(image), "-m", str(tmp_path / "small"), "--precision", "fp32", "--everything"]
+    assert main(call) == 2
+    assert "one voxel thick" in capsys.readouterr().err
+    assert main([*call, "--region", "0,0,2:25,21,2"]) == 0

@@ -22,7 +22,8 @@ class Said:
     """The prompts of one call: positions and examples of one `target`, and a `file` that may speak of several.
 
     What the file says without naming a target is about this one too. `only` names structures, which are targets of
-    their own, and `region` is a box to look in.
+    their own, and `region` is a box to look in. `everything` takes the place of prompts; for small things, the picture
+    is cut into tiles as many times as `tiles` says.
     """
 
     target: str = NAMELESS
@@ -34,6 +35,8 @@ class Said:
     examples: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     region: str = ""
+    everything: bool = False
+    tiles: int = 0
 
     def about(self, grid: Grid) -> dict[str, list[Prompt]]:
         """All prompts by target, the file's first; none where nothing is said."""

@@ -99,6 +99,7 @@ def segment_file(
     The model is loaded only when the image, the prompts and the places of the results have been found good.
     """
     from vesalius.io import read, write
+    from vesalius.look_everything import Sought, segment_everything
     from vesalius.overlay import draw_overlay
     from vesalius.report import make_report, timed
     from vesalius.session import Session
@@ -108,14 +109,16 @@ def segment_file(
     with timed(seconds, "read"):
         volume = read(image, asked.series, asked.resample)
     prompts, region = said.about(volume.grid), said.where(volume.grid)
-    if not prompts:
+    if said.everything and prompts:
+        raise PromptError("--everything takes no prompts; leave them out, or point at one thing without --everything.")
+    if not prompts and not said.everything:
         asked.check_silence()
         prompts = {"everything": []}
     outputs.check(image)
     tell(f"loading {asked.model}")
     with timed(seconds, "load"):
         model = load()
-    session = Session(model, volume, asked.window, asked.plane, tell, region)
+    session = Session(model, volume, asked.window, asked.plane, tell, None if said.everything else region)
     if asked.embeddings:
         from vesalius.embeddings import keep_embeddings
 
@@ -123,12 +126,15 @@ def segment_file(
     for target, about_it in prompts.items():
         with timed(seconds, f"add {target}"):
             session.add(*about_it, target=target)
-    tell(f"writing {outputs.mask.name}")
     result = session.result()
+    if said.everything:
+        with timed(seconds, "look for everything"):
+            result = segment_everything(session, Sought(tiles=said.tiles), region)
+    tell(f"writing {outputs.mask.name}")
     with timed(seconds, "write"):
         write(result, outputs.mask)
     if outputs.overlay:
         shown = [(target, prompt) for target, about_it in prompts.items() for prompt in about_it]
         draw_overlay(volume, session.window, result, outputs.overlay, shown)
     name = "" if image.is_dir() else image.name  # a DICOM folder is often named after the patient
-    return make_report(session, name, seconds, outputs.named(), asked.weights)
+    return make_report(session, name, seconds, outputs.named(), asked.weights, result if said.everything else None)

@@ -34,8 +34,17 @@ def segment(
         list[str] | None, typer.Option(metavar="NAME", help="A structure that the model names, instead of all.")
     ] = None,
     region: Annotated[
-        str, typer.Option(metavar="I,J,K:I,J,K", help="All that a model that names structures looks at.")
+        str, typer.Option(metavar="I,J,K:I,J,K", help="All that is looked at, by a model that needs no prompt.")
     ] = "",
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Every thing in a picture, without prompts; of a volume --region.")
+    ] = False,
+    tiles: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, max=4, help="With --everything: cut the picture N times, to find small things."
+        ),
+    ] = 0,
     mm: Annotated[bool, typer.Option("--mm", help="Positions are RAS+ mm, not voxel indices.")] = False,
     prompts: Annotated[Path | None, typer.Option(help="Prompts from JSON, .mrk.json, CSV or npz; or a folder.")] = None,
     target: Annotated[str, typer.Option(help="What prompts without a target of their own point at.")] = NAMELESS,
@@ -72,7 +81,7 @@ def segment(
         accept_licence(licence)
     asked = Asked(model, weights, device, precision, parse_window(window), plane, series, resample, embeddings)
     points, negatives, boxes, examples, names = (tuple(each or ()) for each in (point, negative, box, example, only))
-    said = Said(target, points, negatives, boxes, mm, prompts, examples, names, region)
+    said = Said(target, points, negatives, boxes, mm, prompts, examples, names, region, everything, tiles)
     if prompts and prompts.is_dir():
         if output is None or report or said != Said(target, file=prompts):
             raise PromptError("A folder needs -o FOLDER and takes no --report and no prompts but those of its files.")
