@@ -19,6 +19,7 @@ __version__ = version("vesalius")
 _HOMES = {
     "answer": ("Answer",),
     "card": ("Card", "Licence", "Weights"),
+    "data.registry": ("open_dataset",),
     "download": ("accept_licence",),
     "embeddings": ("keep_embeddings",),
     "errors": (
