@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from vesalius.__main__ import main
 from vesalius.grid import Grid, make_grid
-from vesalius.io import write
+from vesalius.io import read_segmentation, write
+from vesalius.labels import LabelSpace
 from vesalius.volume import Volume
 
 GRID = make_grid((16, 14, 8), np.diag([-1.0, -1.0, 2.0, 1]))
@@ -102,6 +104,39 @@ def test_structures_of_one_side_count_as_the_policy_says(folders: Path, capsys: 
     assert main(["evaluate", "pred", "ref", "--not-annotated", "undefined", "--one-empty", "undefined", "-o", "u"]) == 0
     rows = [row for row in scores(folders / "u") if row["case"] == "a"]
     assert len(rows) == 9 and {row["value"] for row in rows} == {""}
+
+
+def test_numbers_get_names(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segmentation = read_segmentation(folders / "ref" / "a.nii.gz")
+    names = LabelSpace.of(["cube", "plate"])
+    named = replace(
+        segmentation, labels=names, places={"cube": (0, 1), "plate": (0, 2)}, annotated=frozenset(names.names)
+    )
+    write(named, folders / "pred" / "a.nii.gz")
+    assert main(["evaluate", "pred", "ref"]) == 1
+    assert "a.nii.gz holds cube, plate and its reference 1, 2; say with --labels" in capsys.readouterr().out
+    (folders / "labels.json").write_text(json.dumps({"labels": {"background": 0, "cube": 1, "plate": 2, "ghost": 3}}))
+    assert main(["evaluate", "pred", "ref", "--labels", "labels.json", "--metrics", "dice"]) == 0
+    rows = scores(folders / "evaluation")
+    assert {row["structure"] for row in rows} == {"cube", "plate", "ghost"}
+    assert {row["status"] for row in rows if row["structure"] == "ghost"} == {"absent: undefined"}
+    assert [row["value"] for row in rows if row["case"] == "a"] == ["1.0", "1.0", ""]
+    (folders / "labels.json").write_text(json.dumps({"labels": {"1": "cube", "2": "plate"}}))  # as MSD writes them
+    assert main(["evaluate", "pred", "ref", "--labels", "labels.json", "--metrics", "dice", "-o", "again"]) == 0
+    assert {row["structure"] for row in scores(folders / "again")} == {"cube", "plate"}
+    (folders / "labels.json").write_text(json.dumps({"labels": [1, 2]}))
+    assert main(["evaluate", "pred", "ref", "--labels", "labels.json"]) == 2
+    assert "does not name label values" in capsys.readouterr().err
+
+
+def test_a_bad_image_costs_only_its_picture(folders: Path) -> None:
+    (folders / "img").mkdir()
+    for name in "abc":
+        (folders / "img" / f"{name}.nii.gz").write_bytes(b"\x1f\x8bnothing")
+    assert main(["evaluate", "pred", "ref", "--images", "img", "--metrics", "dice"]) == 0
+    page = (folders / "evaluation" / "report.html").read_text()
+    assert page.count("no picture: ") == 3 and "no picture: c.nii.gz" in page and "data:image" not in page
+    assert len(scores(folders / "evaluation")) == 6
 
 
 def test_shards_share_a_folder(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,9 @@ def evaluate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the results go.")] = Path("evaluation"),
     metrics: Annotated[str, typer.Option(help="Names with commas: dice, iou, nsd@2, hd95, assd ...")] = "",
     images: Annotated[Path | None, typer.Option(help="The folder of images, for the pictures of the report.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="JSON that names label values: nnU-Net's or MSD's dataset.json, {'liver': 1}.")
+    ] = None,
     resample: Annotated[
         Literal["no", "nearest"], typer.Option(help="What to do with a mask on another grid than its reference.")
     ] = "no",
@@ -60,8 +63,8 @@ def evaluate(
     policy = Policy(one_empty, both_empty, not_annotated or ("undefined" if model else "empty"))
     asked = Asked(output, names, policy, parse_shard(shard), as_json)
     if model:
-        if reference or images or resample != "no":
-            raise PromptError("With -m give one folder of data, and no --images or --resample.")
+        if reference or images or labels or resample != "no":
+            raise PromptError("With -m give one folder of data, and no --images, --labels or --resample.")
         if not protocol:
             raise PromptError("Say with --protocol how the model is asked; --protocol list names all.")
         score_model((data, layout), asked, (model, weights, device, precision), protocol, split, limit)
@@ -70,7 +73,7 @@ def evaluate(
         raise FormatError("Give the folder of reference masks too, or a model with -m.")
     if protocol:
         raise PromptError("A --protocol is for a model; give one with -m.")
-    score_folders(data, reference, images, asked, resample == "nearest")
+    score_folders(data, reference, images, asked, labels, resample == "nearest")
 
 
 def compare(

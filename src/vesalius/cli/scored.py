@@ -15,11 +15,12 @@ from vesalius import __version__
 from vesalius.batch import take_shard
 from vesalius.cli.progress import show_cases
 from vesalius.cli.tables import print_table
+from vesalius.errors import VesaliusError
 from vesalius.evaluate.cases import Task, list_offers, list_tasks, open_data, read_trial
 from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.metrics import read_metric
 from vesalius.evaluate.page import Evaluation, write_page
-from vesalius.evaluate.pairs import Pair, pair_labels, read_background, read_pair, score_pair
+from vesalius.evaluate.pairs import Pair, Rules, pair_labels, read_background, read_names, read_pair, score_pair
 from vesalius.evaluate.pictures import draw_errors, mark_errors
 from vesalius.evaluate.protocols import find_protocol
 from vesalius.evaluate.run import Outcome, Work, collect, evaluate, load_case
@@ -67,30 +68,26 @@ class Asked:
         }
 
 
-def score_folders(predictions: Path, references: Path, images: Path | None, asked: Asked, resample: bool) -> None:
-    """Scores the masks of one folder against those of another."""
+def score_folders(
+    predictions: Path, references: Path, images: Path | None, asked: Asked, labels: Path | None, resample: bool
+) -> None:
+    """Scores the masks of one folder against those of another; `labels` is a file that names their values."""
     _check(asked)
     pairs, alone = pair_labels(predictions, references, images)
-    words = repr(("pairs", asked.metrics, asked.policy, resample, __version__))
-    works = [
-        Work(
-            pair.name,
-            (pair.prediction, pair.reference),
-            partial(score_pair, pair, asked.metrics, asked.policy, resample),
-        )
-        for pair in pairs
-    ]
+    rules = Rules(asked.metrics, asked.policy, read_names(labels) if labels else {}, resample)
+    works = [Work(pair.name, (pair.prediction, pair.reference), partial(score_pair, pair, rules)) for pair in pairs]
     by_name = {pair.name: pair for pair in pairs}
 
     def look(case: str) -> tuple[Volume, Segmentation, Segmentation]:
         pair: Pair = by_name[case]
-        prediction, reference = read_pair(pair, resample)
+        prediction, reference = read_pair(pair, rules.names, resample)
         return read_background(pair, reference), prediction, reference
 
     facts = {"masks": predictions.name, "references": references.name, "cases": str(len(pairs))} | asked.facts()
     if resample:
         facts["other grids"] = "the nearest label of the mask at each voxel of its reference"
-    _finish(works, words, asked, _Report(f"{predictions.name} against {references.name}", facts, look, alone))
+    title = f"{predictions.name} against {references.name}"
+    _finish(works, repr((rules, __version__)), asked, _Report(title, facts, look, alone))
 
 
 def score_model(
@@ -139,8 +136,8 @@ def score_model(
         "trained on other cases of": ", ".join(seen) or "none of them, as far as its card says",
         "cases": f"{len(tasks)} of the split {split}",
     }
-    weights = model[1].stat() if model[1] else card.weights.sha256
-    words = repr((model[0], str(weights), model[2:], protocol, asked.metrics, asked.policy, __version__))
+    weights = (model[1].name, model[1].stat().st_mtime_ns) if model[1] else card.weights.sha256
+    words = repr((model[0], weights, model[2:], protocol, asked.metrics, asked.policy, __version__))
     if any(load_case(work, asked.output, words) is None for work in take_shard(works, *asked.shard)):
         exam()  # what is wrong with the model is wrong with every case
     _finish(works, words, asked, _Report(f"{card.name}: {chosen.summary}", facts | asked.facts(), look))
@@ -162,16 +159,6 @@ def _finish(works: list[Work], words: str, asked: Asked, report: _Report) -> Non
     with show_cases(len(mine)) as (_, end):
         outcome = evaluate(mine, asked.output, words, end)
     records, left = collect(works, asked.output, words)
-    evaluation = Evaluation(
-        report.title,
-        report.facts,
-        records,
-        asked.metrics,
-        outcome.failed,
-        left,
-        report.alone,
-        _draw(report, records, asked),
-    )
     write_csv(records, asked.output / "scores.csv")
     summary = summarise_all(records) | {
         "facts": report.facts,
@@ -180,6 +167,10 @@ def _finish(works: list[Work], words: str, asked: Asked, report: _Report) -> Non
         "alone": list(report.alone),
     }
     write_whole(asked.output / "summary.json", json.dumps(summary, indent=1) + "\n")
+    pictures = _draw(report, records, asked)
+    evaluation = Evaluation(
+        report.title, report.facts, records, asked.metrics, outcome.failed, left, report.alone, pictures
+    )
     write_page(evaluation, asked.output / "report.html")
     if asked.as_json:
         print(json.dumps(summary, indent=1))
@@ -190,15 +181,20 @@ def _finish(works: list[Work], words: str, asked: Asked, report: _Report) -> Non
 
 
 def _draw(report: _Report, records: list[Record], asked: Asked) -> list[tuple[str, bytes]]:
-    """Pictures of the worst, the median and the best case."""
+    """Pictures of the worst, the median and the best case; without one where its image cannot be read."""
     pictures = []
     for word, row in pick_cases(rank_cases(records, asked.metrics[0])):
-        image, prediction, reference = report.look(row.case)
+        setting = f", {row.setting}" if row.setting else ""
+        caption = f"{word}: {row.case}{setting}, mean {row.metric} {row.value:.3f}"
+        try:
+            image, prediction, reference = report.look(row.case)
+        except VesaliusError as error:
+            pictures.append((f"{caption}; no picture: {error}", b""))
+            continue
         kept = [each for each in records if each.case == row.case and each.status != "not annotated: undefined"]
         names = list(dict.fromkeys(each.structure for each in kept))
         errors = mark_errors(prediction.to(reference.grid), reference, names)
-        setting = f", {row.setting}" if row.setting else ""
-        pictures.append((f"{word}: {row.case}{setting}, mean {row.metric} {row.value:.3f}", draw_errors(image, errors)))
+        pictures.append((caption, draw_errors(image, errors)))
     return pictures
 
 

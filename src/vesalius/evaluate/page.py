@@ -50,7 +50,7 @@ class Evaluation:
     """What a report is about: `facts` in the order in which they are shown, all records, and the metrics asked for.
 
     `failed` has a sentence for each case that failed, `left` names those that are not done yet, `alone` the files
-    without a partner; `pictures` are captions and PNGs.
+    without a partner; `pictures` are captions and PNGs, empty where there is none.
     """
 
     title: str
@@ -197,11 +197,15 @@ def _worst(evaluation: Evaluation) -> str:
 
 def _pictures(pictures: Sequence[tuple[str, bytes]]) -> str:
     figures = [
-        f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<figure>{_image(caption, png)}<figcaption>{escape(caption)}</figcaption></figure>"
         for caption, png in pictures
     ]
     return _section("Right and wrong", "".join(figures)) if figures else ""
+
+
+def _image(caption: str, png: bytes) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">' if png else ""
 
 
 def _missing(evaluation: Evaluation) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vesalius.batch import stem
+from vesalius.data.layout import load_json
 from vesalius.errors import FormatError, GeometryError
-from vesalius.evaluate.score import Policy, score_case
+from vesalius.evaluate.score import DEFAULT_POLICY, METRICS, Policy, score_case
 from vesalius.evaluate.table import Record
 from vesalius.io import SUFFIXES, read, read_segmentation, suffix_of
+from vesalius.labels import LabelSpace, Structure
 from vesalius.segmentation import Segmentation
 from vesalius.volume import Volume
 
@@ -25,6 +27,16 @@ class Pair:
     prediction: Path
     reference: Path
     image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How all cases are read and scored."""
+
+    metrics: tuple[str, ...] = METRICS
+    policy: Policy = DEFAULT_POLICY
+    names: Mapping[int, str] = field(default_factory=dict)
+    resample: bool = False
 
 
 def pair_labels(predictions: Path, references: Path, images: Path | None = None) -> tuple[list[Pair], list[str]]:
@@ -48,12 +60,35 @@ def pair_labels(predictions: Path, references: Path, images: Path | None = None)
     return pairs, sorted(f"{path.parent.name}/{path.name}" for path in alone)
 
 
-def read_pair(pair: Pair, resample: bool = False) -> tuple[Segmentation, Segmentation]:
-    """Prediction and reference on the reference's grid.
+def read_names(path: Path) -> dict[int, str]:
+    """What label values are called, from a JSON file: {"liver": 1}, or {"1": "liver"}, also under a key "labels".
 
-    Raises GeometryError for different grids, unless `resample` takes the prediction's nearest labels.
+    These are the `dataset.json` of nnU-Net and MSD. Raises FormatError for anything else.
     """
-    prediction, reference = read_segmentation(pair.prediction), read_segmentation(pair.reference)
+    record = load_json(path)
+    record = record.get("labels", record)
+    try:
+        pairs = [(int(key), str(value)) if key.isdigit() else (int(value), key) for key, value in record.items()]
+    except (AttributeError, TypeError, ValueError):
+        raise FormatError(
+            f"{path.name} does not name label values; write them as {{'liver': 1, 'spleen': 2}}."
+        ) from None
+    return {value: name for value, name in pairs if value}
+
+
+def read_pair(pair: Pair, names: Mapping[int, str], resample: bool = False) -> tuple[Segmentation, Segmentation]:
+    """Prediction and reference on the reference's grid; `names` says what values are called that have no name.
+
+    Raises GeometryError for different grids, unless `resample` takes the prediction's nearest labels, and FormatError
+    where one side has names and the other one numbers.
+    """
+    prediction, reference = (_name(read_segmentation(path), names) for path in (pair.prediction, pair.reference))
+    ours, theirs = ({name.lower() for name in side.labels.names} for side in (prediction, reference))
+    if ours and theirs and not ours & theirs and _all_numbers(ours) != _all_numbers(theirs):
+        raise FormatError(
+            f"{pair.prediction.name} holds {', '.join(prediction.labels.names[:3])} and its reference "
+            f"{', '.join(reference.labels.names[:3])}; say with --labels FILE.json which value is what."
+        )
     if not prediction.grid.same_as(reference.grid):
         if not resample:
             raise GeometryError(
@@ -71,14 +106,33 @@ def read_background(pair: Pair, reference: Segmentation) -> Volume:
     return read(pair.image).to(reference.grid)
 
 
-def score_pair(pair: Pair, metrics: Sequence[str], policy: Policy, resample: bool = False) -> list[Record]:
+def score_pair(pair: Pair, rules: Rules) -> list[Record]:
     """The records of a case; each file is a patient of its own."""
-    prediction, reference = read_pair(pair, resample)
-    rows = score_case(prediction, reference, metrics, policy, pair.name)
+    prediction, reference = read_pair(pair, rules.names, rules.resample)
+    rows = score_case(prediction, reference, rules.metrics, rules.policy, pair.name)
     return [
         Record("", "", pair.name, row.case, "", row.structure, row.metric, row.value, row.unit, row.status)
         for row in rows
     ]
+
+
+def _name(labels: Segmentation, names: Mapping[int, str]) -> Segmentation:
+    """The same labels, where those without a name of their own are called by `names`, all of which were looked for."""
+    if not names:
+        return labels
+    called = {name: names.get(int(name), name) if name.isdigit() else name for name in labels.labels.names}
+    structures = [replace(each, name=called[each.name]) for each in labels.labels.structures]
+    known = set(called.values())
+    structures += [Structure(name) for name in names.values() if name not in known]
+    places = {called[name]: place for name, place in labels.places.items()}
+    unused = int(labels.layers.max(initial=0)) + 1
+    places |= {name: (0, unused) for name in names.values() if name not in known}
+    looked_for = frozenset(called.get(name, name) for name in labels.annotated) | frozenset(names.values())
+    return replace(labels, labels=LabelSpace(tuple(structures)), places=places, annotated=looked_for)
+
+
+def _all_numbers(names: Iterable[str]) -> bool:
+    return all(name.isdigit() for name in names)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
