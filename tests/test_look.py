@@ -101,7 +101,7 @@ def test_a_correction_reruns_only_what_it_reaches() -> None:
     talk.add(at(20, 18, 6))
     talk.add(at(20, 18, 15))
     model.looks.clear()
-    talk.add(at(20, 18, 22, positive=False))
+    talk.add(at(20, 23, 22, positive=False))
     assert set(model.looks) == set(range(16, 26))  # up from the seed at 15 to the end; never below it
 
 
@@ -111,6 +111,12 @@ def test_a_negative_click_alone_corrects_a_slice_that_the_walk_had_reached() -> 
     after = talk.add(at(20, 23, 20, positive=False)).mask("1")
     assert not after[20, 23, 20] and before[20, 23, 20]
     assert after[20, 18, 20] and np.array_equal(after[..., :15], before[..., :15])
+
+
+def test_a_negative_click_in_the_middle_says_that_the_structure_is_not_there() -> None:
+    talk = vs.Session(Bright(), volume(tube()), plane="axial")
+    talk.add(at(20, 18, 15))
+    assert np.array_equal(talk.add(at(20, 18, 22, positive=False)).mask("1"), tube(4, 21))
 
 
 def test_several_components_in_one_mask_prompt() -> None:
@@ -141,3 +147,60 @@ def test_the_walk_stops_where_the_grey_changes() -> None:
     two = vs.Volume(np.where(tube(4, 14), 220, np.where(tube(15, 25), 110, 20)).astype(np.uint8)[None], GRID)
     found = vs.Session(Bright(), two).add(at(20, 18, 9)).mask("1")
     assert np.array_equal(found, tube(4, 14))
+
+
+def test_a_seed_of_uneven_grey_is_followed() -> None:
+    greys = np.where(tube(), np.where(X < 23, 105, 245), 95)
+    found = vs.Session(Bright(), vs.Volume(greys.astype(np.uint8)[None], GRID), window=(0, 255)).add(at(20, 18, 15))
+    assert np.array_equal(found.mask("1"), tube())
+
+
+def test_the_walk_ends_where_hardly_anything_is_left() -> None:
+    radius = np.clip(10 - (Z - 8), 1.5, 10)  # a cone from slice 8 on, with a thin tail
+    cone = (radius**2 >= (X - 20) ** 2 + (Y - 18) ** 2) & (Z >= 8)
+    found = vs.Session(Bright(), volume(cone), plane="axial").add(at(20, 18, 8)).mask("1")
+    last = int(np.flatnonzero(found.any(axis=(0, 1)))[-1])
+    assert 14 <= last <= 17 and np.array_equal(found[..., : last + 1], cone[..., : last + 1])
+
+
+class Boxed(Bright):
+    """Sees nothing outside of a box."""
+
+    def segment(self, view: View) -> list[Cut]:
+        logits = super().segment(view)[0].logits
+        for low, high in view.cues.boxes[:, :, :2]:
+            inside = [(low[axis] <= n) & (n <= high[axis]) for axis, n in enumerate(np.indices(logits.shape))]
+            logits = np.where(inside[0] & inside[1], logits, -1)
+        return [Cut(logits, 0.9)]
+
+
+def test_a_structure_that_grows_leaves_the_box_around_the_slice_before() -> None:
+    cone = ((X - 20) ** 2 + (Y - 18) ** 2 <= (3 + (Z - 8) / 2) ** 2) & (Z >= 8) & (Z <= 24)
+    found = vs.Session(Boxed(), volume(cone), plane="axial").add(at(20, 18, 8)).mask("1")
+    assert np.array_equal(found, cone)
+
+
+class Sticky(Bright):
+    """Keeps to a mask that it is given; without one it offers the component and, preferred, all that is bright."""
+
+    def segment(self, view: View) -> list[Cut]:
+        if view.cues.mask is not None:
+            return [Cut(np.where(view.cues.mask[..., 0], 1, -1).astype(np.float32), 0.5)]
+        everything = np.where(view.pixels[0, ..., 0] > 100, 1, -1).astype(np.float32)
+        return [Cut(everything, 0.95), Cut(super().segment(view)[0].logits, 0.9)]
+
+
+def test_a_positive_click_frees_a_slice_from_the_mask_that_reached_it() -> None:
+    step = tube(4, 14) | (((X - 20) ** 2 + (Y - 18) ** 2 <= 49) & (Z > 14) & (Z < 25))
+    talk = vs.Session(Sticky(), volume(step), plane="axial")
+    before = talk.add(at(20, 18, 9)).mask("1")
+    after = talk.add(at(26, 20, 20)).mask("1")
+    assert not before[26, 20, 20] and np.array_equal(after[..., 20], step[..., 20])
+
+
+def test_the_mask_that_is_like_the_nearest_slice_is_preferred() -> None:
+    beside = tube(4, 20) | ((X > 30) & (Z > 12) & (Z < 20)) | tube(24, 25) | ((X > 30) & (Z > 23))
+    talk = vs.Session(Sticky(), volume(beside), plane="axial")
+    talk.add(at(20, 18, 9))
+    found = talk.add(at(20, 18, 24)).mask("1")
+    assert np.array_equal(found[..., 24], tube()[..., 24])

@@ -19,12 +19,18 @@ from vesalius.scene import Cues, Scene, View, box_slices, cues_by_slice, mask_cu
 from vesalius.volume import Volume
 
 LOWEST_DICE = 0.5  # the walk ends where a slice's mask overlaps the carried one less than this
-LARGEST_GROWTH = 2.0  # ... or covers more than this many times its area
+LARGEST_GROWTH = 2.0  # ... or covers more than this many times the area of the mask of the slice before
 LOWEST_SCORE = 0.4  # ... or the model's own predicted Dice is below this
 MEAN_SHARE = 0.5  # ... or its mean grey left the seed's by more than this part of the seed's contrast to what is around
 PIXEL_SHARE = 0.75  # a pixel is carried on if its grey is no further than this part of that contrast from the seed's
-GREY_LEVELS = 25.0  # both tolerances are at least so many of the 255 grey levels, for seeds of little contrast
+SPREADS = 3.0  # both tolerances are at least so many times the spread of the seed's own greys, for uneven seeds ...
+GREY_LEVELS = 25.0  # ... the mean's at most so many of the 255 grey levels then
 RIM = 3  # voxels around a mask that count as what is around it
+LOOSE = 0.2  # the box around a carried mask is larger than it by this part of its size on each side
+SMALLEST_SLICE = 0.05  # a slice's mask that covers less than this part of the seed's is no longer followed
+DEEP = 0.8  # a negative click at this part of a mask's depth or more means the mask as a whole ...
+HARDLY = 0.5  # ... unless the model takes away more than this part of it
+COVERED = 0.5  # a slice that the walk had reached is seen anew only with masks that cover this part of the walk's
 PIECES = 8  # components of one slice that are tracked one by one, the largest first
 SMALLEST_PIECE = 0.02  # components below this part of the largest one are not tracked
 SMALLEST_REST = 0.1  # a component of which less than this part still looks like the seed has ended
@@ -93,9 +99,9 @@ def propagate(scene: Scene, segment: Segment) -> Iterator[Answer]:
 
     The walk goes both ways from the outermost seeds and closes the gap between neighbouring ones. It carries each
     component of the mask of the slice before as a prompt of its own, and ends where the mask is empty, overlaps the
-    carried one with Dice below `LOWEST_DICE`, exceeds `LARGEST_GROWTH` times its area, has a predicted Dice below
-    `LOWEST_SCORE`, or has another mean grey than the seed (`MEAN_SHARE`); from a seed inside a box with depth it ends
-    at the box's faces too. What a new prompt does not reach is kept as it was.
+    carried one with Dice below `LOWEST_DICE`, exceeds `LARGEST_GROWTH` times its area, is only a remnant of the seed
+    (`SMALLEST_SLICE`), has a predicted Dice below `LOWEST_SCORE`, or another mean grey than the seed (`MEAN_SHARE`);
+    from a seed inside a box with depth it ends at the box's faces too. What a new prompt does not reach is kept.
     """
     walk = _Walk(scene, segment)
     track = walk.follow(scene.notes.get("track", Track()))
@@ -138,16 +144,35 @@ class _Walk:
         later = [k for k in new if not new[k].seeds]  # only "not here": corrections of what is there by then
         for ks in (first, later):
             changed = {k for k in ks if k in kept or said[k].seeds}
+            least = SMALLEST_SLICE * max((int(kept[k].mask.sum()) for k in seeds), default=0)
             for k in sorted(changed):
-                cues = replace(said[k], feedback=kept[k].feedback if k in kept else None)
-                if k in kept and cues.feedback is None and cues.mask is None:  # a slice that the walk had reached
-                    cues = replace(cues, mask=kept[k].mask[..., None])
-                self.scene.progress(f"{self.scene.plane} slice {k}")
-                self.candidates[k] = self.segment(self.view(k, cues))
+                self.candidates[k] = self.ask(k, said[k], kept)
+                if not said[k].seeds and _is_gone(self.candidates[k][0].mask, kept[k].mask, said[k], least):
+                    self.candidates[k] = [_empty(cut) for cut in self.candidates[k]]
                 kept[k] = _keep(self.candidates[k][0])
             seeds |= changed
             self.reach(kept, sorted(seeds), changed)
         return Track(dict(sorted(kept.items())), frozenset(seeds))
+
+    def ask(self, k: int, said: Cues, kept: Mapping[int, Kept]) -> list[Cut]:
+        """The masks of a slice that the user spoke of, the best first.
+
+        A slice that the walk had reached is shown its mask; after a positive prompt it is asked without it too, since
+        a mask that shrank on the way misleads. In other slices the mask most like the nearest slice's comes first.
+        """
+        self.scene.progress(f"{self.scene.plane} slice {k}")
+        if k not in kept:
+            cuts = self.segment(self.view(k, said))
+            near = min((n for n in kept if kept[n].bits.any()), key=lambda n: abs(n - k), default=None)
+            return cuts if near is None else _ranked(cuts, kept[near].mask)
+        if kept[k].feedback is not None or said.mask is not None:
+            return self.segment(self.view(k, replace(said, feedback=kept[k].feedback)))
+        reached = kept[k].mask
+        cuts = self.segment(self.view(k, replace(said, mask=reached[..., None])))
+        if said.seeds:
+            others = self.segment(self.view(k, said))
+            cuts = [*cuts, *(cut for cut in others if (cut.mask & reached).sum() >= COVERED * reached.sum())]
+        return sorted(cuts, key=lambda cut: -cut.score)
 
     def reach(self, kept: dict[int, Kept], seeds: list[int], changed: set[int]) -> None:
         """Walks from the changed seeds: outwards from the outermost, and between neighbours."""
@@ -191,39 +216,39 @@ class _Walk:
     def walk(self, start: int, seed: Kept, step: int, limit: int) -> Iterator[tuple[int, Kept]]:
         """The slices after `start`, up to `limit` included, until the target ends."""
         carried = seed.mask
+        least = SMALLEST_SLICE * carried.sum()
         tone = _tone(self.view(start, Cues()), carried)
         for k in range(start + step, limit + step, step):
             self.scene.progress(f"{self.scene.plane} slice {k}")
             view = self.view(k, Cues())
             pieces = []
-            for cues in _pieces(carried, tone.alike(view)):
-                cut = self.segment(replace(view, cues=cues))[0]
-                if not _ended(cut, cues.mask[..., 0]) and tone.holds(view, cut.mask):  # type: ignore[index]
+            for piece, rest in _pieces(carried, tone.alike(view)):
+                cut = self.segment(replace(view, cues=_loose_cues(rest)))[0]
+                if not _ended(cut, piece, rest) and tone.holds(view, cut.mask):
                     pieces.append(cut)
-            if not pieces:
+            carried = np.logical_or.reduce([cut.mask for cut in pieces]) if pieces else np.zeros_like(carried)
+            if carried.sum() < max(1, least):
                 return
-            carried = np.logical_or.reduce([cut.mask for cut in pieces])
             yield k, _keep(Cut(np.where(carried, 1, -1).astype(np.float32), min(cut.score for cut in pieces)))
 
 
 @dataclass(frozen=True)
 class _Tone:
-    """How a seed looks: its mean grey, and by how much the rim just outside differs from it."""
+    """How a seed looks: its mean grey, by how much the rim just outside differs from it, and how its greys spread."""
 
     grey: float
     contrast: float
+    spread: float  # standard deviation of the lightly smoothed greys
 
     def alike(self, view: View) -> NDArray[np.bool_]:
         """The pixels (i, j), lightly smoothed, that may be of the target by their grey."""
-        from scipy import ndimage
-
-        smooth = ndimage.gaussian_filter(_greys(view), 1)
-        return np.abs(smooth - self.grey) <= max(PIXEL_SHARE * self.contrast, GREY_LEVELS)
+        tolerance = max(PIXEL_SHARE * self.contrast, SPREADS * self.spread)
+        return np.abs(_smooth(view) - self.grey) <= tolerance
 
     def holds(self, view: View, mask: NDArray[np.bool_]) -> bool:
         """Whether a mask still has the seed's mean grey."""
         change = abs(float(_greys(view)[mask].mean()) - self.grey) if mask.any() else 0.0
-        return change <= max(MEAN_SHARE * self.contrast, GREY_LEVELS)
+        return change <= max(MEAN_SHARE * self.contrast, min(SPREADS * self.spread, GREY_LEVELS))
 
 
 def _tone(view: View, mask: NDArray[np.bool_]) -> _Tone:
@@ -231,24 +256,50 @@ def _tone(view: View, mask: NDArray[np.bool_]) -> _Tone:
 
     rim = ndimage.binary_dilation(mask, iterations=RIM) & ~mask
     if not mask.any() or not rim.any():
-        return _Tone(0.0, 512.0)  # nothing to compare with: everything looks alike
+        return _Tone(0.0, 512.0, 0.0)  # nothing to compare with: everything looks alike
     greys = _greys(view)
     inside = float(greys[mask].mean())
-    return _Tone(inside, abs(inside - float(greys[rim].mean())))
+    return _Tone(inside, abs(inside - float(greys[rim].mean())), float(_smooth(view)[mask].std()))
 
 
 def _greys(view: View) -> NDArray[np.float64]:
     return view.pixels[..., 0].mean(axis=0)
 
 
+def _smooth(view: View) -> NDArray[np.float64]:
+    from scipy import ndimage
+
+    smooth: NDArray[np.float64] = ndimage.gaussian_filter(_greys(view), 1)
+    return smooth
+
+
 def _keep(cut: Cut) -> Kept:
     return Kept(np.packbits(cut.mask), cut.logits.shape, cut.score, cut.feedback)
 
 
-def _pieces(mask: NDArray[np.bool_], alike: NDArray[np.bool_]) -> Iterator[Cues]:
-    """The components of a mask (i, j), the largest first, each as the box around it and itself as a mask.
+def _empty(cut: Cut) -> Cut:
+    return replace(cut, logits=np.minimum(cut.logits, -1))
 
-    Of each only what is `alike` is carried on, holes filled: what has become something else is no longer pointed at.
+
+def _is_gone(left: NDArray[np.bool_], before: NDArray[np.bool_], said: Cues, least: float) -> bool:
+    """Whether negative prompts leave nothing of a mask (i, j): only a remnant, or what they hit in its middle."""
+    from scipy import ndimage
+
+    depth = ndimage.distance_transform_edt(np.pad(before, 1))[1:-1, 1:-1]
+    i, j = np.clip(said.points[:, :2].round(), 0, np.array(before.shape) - 1).astype(int).T
+    whole = depth[i, j].max(initial=0) >= max(DEEP * depth.max(), 1)
+    return bool(left.sum() < least or (whole and left.sum() > (1 - HARDLY) * before.sum()))
+
+
+def _ranked(cuts: list[Cut], near: NDArray[np.bool_]) -> list[Cut]:
+    """Candidates by their predicted Dice and their Dice with the mask of a near slice."""
+    return sorted(cuts, key=lambda cut: -cut.score - _dice(cut.mask, near))
+
+
+def _pieces(mask: NDArray[np.bool_], alike: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """The components of a mask (i, j), the largest first, and what is carried on of each.
+
+    That is only what is `alike`, holes filled: what has become something else is no longer pointed at.
     """
     from scipy import ndimage
 
@@ -258,15 +309,29 @@ def _pieces(mask: NDArray[np.bool_], alike: NDArray[np.bool_]) -> Iterator[Cues]
         size = sizes[label - 1]
         if size < SMALLEST_PIECE * sizes.max():
             return
-        piece = ndimage.binary_fill_holes((labels == label) & alike)
-        if piece.sum() >= max(1, SMALLEST_REST * size):
-            yield mask_cues(piece[..., None])
+        rest = ndimage.binary_fill_holes((labels == label) & alike)
+        if rest.sum() >= max(1, SMALLEST_REST * size):
+            yield labels == label, rest
 
 
-def _ended(cut: Cut, carried: NDArray[np.bool_]) -> bool:
-    area, before = int(cut.mask.sum()), int(carried.sum())
-    dice = 2 * int((cut.mask & carried).sum()) / max(1, area + before)
-    return area == 0 or dice < LOWEST_DICE or area > LARGEST_GROWTH * before or cut.score < LOWEST_SCORE
+def _loose_cues(mask: NDArray[np.bool_]) -> Cues:
+    """A carried mask (i, j) and a box with room around it: within a tight one masks shrink from slice to slice."""
+    cues = mask_cues(mask[..., None])
+    low, high = cues.boxes[0]
+    margin = LOOSE * (high - low + 1) * (1, 1, 0)
+    limit = (*np.array(mask.shape) - 1, 0)
+    return replace(cues, boxes=np.clip([[low - margin, high + margin]], 0, limit))
+
+
+def _ended(cut: Cut, before: NDArray[np.bool_], carried: NDArray[np.bool_]) -> bool:
+    """Whether a mask does not go on from the one `before`, nor from what was `carried` of it."""
+    overlap = max(_dice(cut.mask, before), _dice(cut.mask, carried))
+    growth = int(cut.mask.sum()) / max(1, int(before.sum()))
+    return overlap < LOWEST_DICE or growth > LARGEST_GROWTH or cut.score < LOWEST_SCORE
+
+
+def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return 2 * int((one & other).sum()) / max(1, int(one.sum() + other.sum()))
 
 
 def _interpolate(below: Kept, above: Kept, share: float) -> Kept:
