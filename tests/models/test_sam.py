@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from vesalius.grid import make_grid
 from vesalius.models.sam import (
     Frame,
     Sam,
@@ -20,6 +22,7 @@ from vesalius.models.sam import (
     restore_sam,
     tokenize,
 )
+from vesalius.scene import Cues, Memo, View
 
 POINTS = torch.tensor([[[20.0, 30.0], [40.0, 8.0]]])
 SIGNS = torch.tensor([[1, 0]])
@@ -59,6 +62,31 @@ def test_one_embedding_serves_many_prompt_sets(sam: Sam, embedding: Tensor) -> N
         alone = sam.decode(embedding, points[n : n + 1], signs[:1], None, multimask=False)
         torch.testing.assert_close(masks[n : n + 1], alone[0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(iou[n : n + 1], alone[1], rtol=1e-4, atol=1e-4)
+
+
+def test_several_boxes_are_decoded_a_few_at_a_time_and_united(sam: Sam, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 40, 30, 1), dtype=np.uint8)
+    corners = np.array([[[i, 3, 0], [i + 6, 20, 0]] for i in range(0, 30, 5)], float)
+    view, memo = View(pixels, make_grid((40, 30, 1), np.eye(4))), Memo()
+    alone = [sam.segment(replace(view, cues=Cues(boxes=box[None])), memo.get)[0] for box in corners]
+    decode, batches = sam.decode, []
+    monkeypatch.setattr(sam, "decode", lambda *given: (batches.append(len(given[1])), decode(*given))[1])
+    (both,) = sam.segment(replace(view, cues=Cues(boxes=corners)), memo.get)
+    assert batches == [4, 2]
+    np.testing.assert_allclose(both.logits, np.maximum.reduce([cut.logits for cut in alone]), atol=1e-5)
+    assert both.score == pytest.approx(min(cut.score for cut in alone), abs=1e-5)
+
+
+def test_masks_of_low_quality_are_left_out(sam: Sam) -> None:
+    view = View(np.zeros((1, 40, 30, 1), np.uint8), make_grid((40, 30, 1), np.eye(4)))
+    clicks = [Cues(np.array([[i, 15.0, 0]]), np.array([True])) for i in (5.0, 20.0, 30.0)]
+    every = list(sam.segment_each(view, clicks, Memo().get))
+    least = float(np.median([cut.score for cuts in every for cut in cuts]))
+    some = list(sam.segment_each(view, clicks, Memo().get, least))
+    assert [len(cuts) for cuts in every] == [3, 3, 3]
+    assert [[cut.score for cut in cuts if cut.score >= least] for cuts in every] == [
+        [cut.score for cut in cuts] for cuts in some
+    ]
 
 
 def test_the_single_mask_comes_before_the_three_candidates(sam: Sam, embedding: Tensor) -> None:
