@@ -6,7 +6,18 @@ from difflib import get_close_matches
 
 from vesalius.card import Card
 from vesalius.errors import CardError
-from vesalius.zoo import nninteractive, nnunet, sam, sam2, sam_med2d, sam_med3d, scribbleprompt, universeg, vesalius_s
+from vesalius.zoo import (
+    clip_driven,
+    nninteractive,
+    nnunet,
+    sam,
+    sam2,
+    sam_med2d,
+    sam_med3d,
+    scribbleprompt,
+    universeg,
+    vesalius_s,
+)
 
 DEFAULT = "vesalius-s"
 CARDS: tuple[Card, ...] = (
@@ -17,6 +28,7 @@ CARDS: tuple[Card, ...] = (
     *sam_med3d.CARDS,
     *nninteractive.CARDS,
     *nnunet.CARDS,
+    *clip_driven.CARDS,
     *scribbleprompt.CARDS,
     *universeg.CARDS,
 )

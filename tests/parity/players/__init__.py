@@ -1,6 +1,17 @@
 """Which checkpoint plays a folder of recordings, and the function that plays an architecture."""
 
-from players import look_windows, nninteractive, nnunet, sam, sam2, sam_med2d, sam_med3d, scribbleprompt, universeg
+from players import (
+    clip_driven,
+    look_windows,
+    nninteractive,
+    nnunet,
+    sam,
+    sam2,
+    sam_med2d,
+    sam_med3d,
+    scribbleprompt,
+    universeg,
+)
 
 CARDS = {  # folder -> card
     "sam_vit_b": "sam-vit-b",
@@ -18,6 +29,8 @@ CARDS = {  # folder -> card
     "stunet_s": "stunet-s",
     "stunet_b": "stunet-b",
     "multitalent": "multitalent",
+    "clip_driven_unet": "clip-driven-unet",
+    "clip_driven_swinunetr": "clip-driven-swin-unetr",
 }
 MADE = {  # folder -> the card or model of a contract that states the sizes of the network
     "nninteractive_net": nninteractive.card,
@@ -29,6 +42,7 @@ MADE = {  # folder -> the card or model of a contract that states the sizes of t
 }
 PLAYERS = {  # a card's entry -> play(model, inputs) -> outputs
     "players.look_windows:Toy": look_windows.play,
+    "vesalius.models.clip_driven:ClipDriven": clip_driven.play,
     "vesalius.models.nninteractive:NnInteractive": nninteractive.play,
     "vesalius.models.nnunet:NnUnet": nnunet.play,
     "vesalius.models.sam:Sam": sam.play,
