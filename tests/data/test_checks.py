@@ -118,6 +118,14 @@ def test_an_image_that_was_stored_the_other_way_round_is_the_same(dataset: Datas
     assert found(dataset) == [(second.id, "duplicate")]
 
 
+def test_masks_that_lie_apart_from_the_others(tmp_path: Path) -> None:
+    trees.totalsegmentator_ct(tmp_path / "ct")
+    dataset = open_dataset(tmp_path / "ct")
+    trees.put(dataset.cases[0].parts[1], np.zeros(trees.SHAPE, np.uint8), np.eye(4))
+    assert found(dataset) == [("s0001", "unreadable")]
+    assert "spleen.nii.gz in segmentations lies on another grid" in sentence(dataset)
+
+
 def test_patients_in_two_splits(dataset: Dataset) -> None:
     first, second, third = dataset.cases
     leaking = replace(dataset, cases=(first, replace(second, group=first.group), third))

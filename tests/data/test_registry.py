@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import layout_trees as trees
 from vesalius.data.layout import guess_modality, natural
 from vesalius.data.registry import LAYOUTS, find_layout, open_dataset
 from vesalius.errors import FormatError
@@ -36,6 +37,12 @@ def test_a_wrong_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="name the layout"):
         open_dataset(tmp_path)
     assert find_layout("BTCV").name == "btcv"
+
+
+def test_a_layout_that_the_folder_has_not_says_so(tmp_path: Path) -> None:
+    trees.msd(tmp_path)
+    with pytest.raises(FormatError, match="not laid out as nnU-Net raw data"):
+        open_dataset(tmp_path, "nnunet")
 
 
 def test_modality_is_told_by_the_channels() -> None:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vesalius.data.case import Case, Dataset
-from vesalius.data.reading import SAME_MM, read_image, read_labels
+from vesalius.data.reading import SAME_MM, find_values, read_image, read_labels
 from vesalius.errors import VesaliusError
 from vesalius.grid import Grid
 from vesalius.volume import Volume
@@ -86,7 +85,7 @@ def _check_labels(dataset: Dataset, case: Case, grid: Grid) -> Iterable[tuple[st
         yield "grid", f"image of {_size(grid)} voxels and labels of {_size(labels.grid)}"
     elif not labels.grid.same_as(grid, SAME_MM):
         yield "grid", f"image and labels have the same size and lie up to {_distance(labels.grid, grid):.3g} mm apart"
-    values = _values(labels.layers)
+    values = find_values(labels.layers)
     if not values:
         yield "empty", "no voxel is labelled"
     unknown = values - set(dataset.labels.values()) if dataset.labels and dataset.label_kind == "semantic" else set()
@@ -112,15 +111,6 @@ def _check_splits(dataset: Dataset) -> list[Problem]:
         for group, where in splits.items()
         if len(where) > 1
     ]
-
-
-def _values(layers: NDArray) -> set[int]:
-    """The labels that occur, counted plane by plane to hold little."""
-    present = np.zeros(2**16, dtype=bool)
-    for layer in layers:
-        for plane in np.moveaxis(layer, -1, 0):
-            present[plane] = True
-    return {int(value) for value in np.flatnonzero(present) if value}
 
 
 def _distance(one: Grid, other: Grid) -> float:

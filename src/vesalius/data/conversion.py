@@ -15,7 +15,7 @@ import numpy as np
 from vesalius.data.case import Case, Dataset
 from vesalius.data.layout import number
 from vesalius.data.layouts import bids, msd, nnunet, npz
-from vesalius.data.reading import SAME_MM, read_image, read_labels
+from vesalius.data.reading import SAME_MM, find_values, read_image, read_labels
 from vesalius.data.record import claim_folder, write_record
 from vesalius.errors import FormatError, VesaliusError
 from vesalius.labels import LabelSpace
@@ -131,17 +131,23 @@ def _write_case(dataset: Dataset, goal: Dataset, case: Case, folder: Path, targe
 
 def _one_layer(labels: Segmentation, goal: Dataset, case: Case) -> Segmentation:
     """The structures in one layer under the goal's codes; raises FormatError for overlap and for unknown values."""
-    known = {value for layer, value in labels.places.values()}
-    present = {int(value) for layer in labels.layers for value in np.unique(layer)} - {0}
-    if present - known:
-        raise FormatError(f"{case.id} has the label {min(present - known)}, which the set does not name; check it.")
+    unknown = find_values(labels.layers) - {value for _, value in labels.places.values()}
+    if unknown:
+        raise FormatError(f"{case.id} has the label {min(unknown)}, which the set does not name; check it.")
     dtype = np.uint8 if max(goal.labels.values(), default=0) < 256 else np.uint16
     flat = np.zeros(labels.grid.shape, dtype)
-    for name, (layer, value) in labels.places.items():
-        mask = labels.layers[layer] == value
-        if flat[mask].any():
-            raise FormatError(f"Structures of {case.id} overlap ({name} and another); keep them in files of their own.")
-        flat[mask] = goal.labels[name]
+    for n, layer in enumerate(labels.layers):
+        code_of = np.zeros(2**16, dtype)
+        for name, (where, value) in labels.places.items():
+            if where == n:
+                code_of[value] = goal.labels[name]
+        for k in range(layer.shape[-1]):
+            codes = code_of[layer[..., k]]
+            if (flat[..., k].astype(bool) & codes.astype(bool)).any():
+                raise FormatError(
+                    f"Structures of {case.id} overlap, which one label a voxel cannot hold; leave it as it is."
+                )
+            flat[..., k] += codes
     places = {name: (0, code) for name, code in goal.labels.items()}
     names, annotated = LabelSpace.of(goal.labels), frozenset(case.annotated)
     return Segmentation(flat[None], labels.grid, names, places, annotated, labels.source, goal.licence)

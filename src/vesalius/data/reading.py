@@ -69,6 +69,10 @@ def layer_masks(
     layers = [np.zeros(grid.shape, dtype)]
     places = {name: (0, value) for name, value in dataset.labels.items()}
     for name, mask in masks:
+        if mask.shape != grid.shape:
+            raise FormatError(
+                f"The mask of {name} in {case.id} has {mask.shape} voxels, not {grid.shape}; make it anew."
+            )
         free = next((n for n, layer in enumerate(layers) if not layer[mask].any()), len(layers))
         if free == len(layers):
             layers.append(np.zeros(grid.shape, dtype))
@@ -76,6 +80,23 @@ def layer_masks(
         places[name] = (free, dataset.labels[name])
     names, annotated = LabelSpace.of(dataset.labels), frozenset(case.annotated)
     return Segmentation(np.stack(layers), grid, names, places, annotated, licence=dataset.licence)
+
+
+def read_mask(path: Path, grid: Grid) -> NDArray[np.bool_]:
+    """What is not zero in a mask of its own file, as (i, j, k); raises FormatError where it is on another grid."""
+    mask = read(path)
+    if not mask.grid.same_as(grid, SAME_MM):
+        raise FormatError(f"{path.name} in {path.parent.name} lies on another grid than the other masks; make it anew.")
+    return mask.voxels[0] > 0
+
+
+def find_values(layers: NDArray) -> set[int]:
+    """The labels that occur, plane by plane: indexing holds eight bytes for every voxel that it looks at."""
+    present = np.zeros(2**16, dtype=bool)
+    for layer in layers:
+        for plane in np.moveaxis(layer, -1, 0):
+            present[plane] = True
+    return {int(value) for value in np.flatnonzero(present) if value}
 
 
 def _read_channels(path: Path) -> Volume:

@@ -91,7 +91,11 @@ def open_dataset(folder: str | Path, layout: str | None = None) -> Dataset:
     folder = Path(folder)
     if not folder.is_dir():
         raise FormatError(f"There is no folder {folder}; check the path.")
-    return (find_layout(layout) if layout else _recognise(folder)).open(folder)
+    row = find_layout(layout) if layout else _recognise(folder)
+    try:
+        return row.open(folder)
+    except (KeyError, IndexError, TypeError, ValueError) as error:  # a description that lacks what it must say
+        raise FormatError(f"{folder} is not laid out as {row.title} is ({error!r}); name another layout.") from error
 
 
 def _recognise(folder: Path) -> Layout:

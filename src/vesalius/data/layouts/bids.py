@@ -56,13 +56,13 @@ def open_bids(folder: Path) -> Dataset:
 
 def read_bids(dataset: Dataset, case: Case) -> Segmentation:
     """A label image, or masks in files of their own."""
-    from vesalius.data.reading import layer_masks, read_label_image
+    from vesalius.data.reading import layer_masks, read_label_image, read_mask
     from vesalius.io import read
 
     if not case.parts:
         return read_label_image(dataset, case)
-    masks = ((_entity(part, "label"), read(part).voxels[0] > 0) for part in case.parts)
-    return layer_masks(dataset, case, masks, read(case.parts[0]).grid)
+    grid = read(case.parts[0]).grid
+    return layer_masks(dataset, case, ((_entity(part, "label"), read_mask(part, grid)) for part in case.parts), grid)
 
 
 def place_bids(folder: Path, case: Case) -> Path:

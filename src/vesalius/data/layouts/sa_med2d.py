@@ -37,7 +37,7 @@ def open_sa_med2d(folder: Path) -> Dataset:
 
 def read_class_masks(dataset: Dataset, case: Case) -> Segmentation:
     """The masks of one image, the instances of a class together."""
-    from vesalius.data.reading import layer_masks
+    from vesalius.data.reading import layer_masks, read_mask
     from vesalius.io import read
 
     names = _names_by_id(case.image.parents[1] / CLASSES, case.id.split("--")[1])
@@ -47,7 +47,7 @@ def read_class_masks(dataset: Dataset, case: Case) -> Segmentation:
         code = int(stem(part).rsplit("--", 1)[1].split("_")[0])
         if code not in names:
             raise FormatError(f"{part.name} has the class {code}, which {CLASSES} does not name; copy that file again.")
-        mask = read(part).voxels[0] > 0
+        mask = read_mask(part, grid)
         found[names[code]] = found[names[code]] | mask if names[code] in found else mask
     return layer_masks(dataset, case, found.items(), grid)
 

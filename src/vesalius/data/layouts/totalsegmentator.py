@@ -25,12 +25,11 @@ def open_totalsegmentator_mr(folder: Path) -> Dataset:
 
 def read_masks(dataset: Dataset, case: Case) -> Segmentation:
     """One file per structure, called by its name."""
-    from vesalius.data.reading import layer_masks
+    from vesalius.data.reading import layer_masks, read_mask
     from vesalius.io import read
 
-    first = read(case.parts[0])
-    masks = ((stem(part), read(part).voxels[0] > 0) for part in case.parts)
-    return layer_masks(dataset, case, masks, first.grid)
+    grid = read(case.parts[0]).grid
+    return layer_masks(dataset, case, ((stem(part), read_mask(part, grid)) for part in case.parts), grid)
 
 
 def _open(layout: Layout, folder: Path, file: str) -> Dataset:
