@@ -6,6 +6,7 @@ import ast
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import typer
 
 import vesalius as vs
 from phantoms import ball, grids
+from vesalius.__main__ import main
 from vesalius.cli.app import app
 from vesalius.cli.arguments import parse_numbers
 
@@ -103,6 +105,17 @@ def test_every_example_runs(path: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     vs.write(ball(grids()["anisotropic"]), "ct.nii.gz")
     runpy.run_path(str(path), run_name="__main__")
+
+
+def test_the_model_of_the_walk_through_segments_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    vs.write(ball(grids()["anisotropic"]), "ct.nii.gz")
+    for name in ("like_grey.py", "prove_like_grey.py"):
+        shutil.copy(ROOT / "docs_src" / name, name)
+    runpy.run_path("prove_like_grey.py", run_name="__main__")
+    page = (ROOT / "docs/add-a-model.md").read_text()
+    assert main(shlex.split(commands(page)[0])[1:]) == 0
+    assert vs.read_segmentation("ct_mask.nii.gz").mask("1")[13, 11, 3]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
