@@ -11,9 +11,9 @@ import pytest
 from toy_models import Alike, Named
 from vesalius.errors import FormatError
 from vesalius.evaluate.cases import OBJECTS, list_offers, list_tasks, open_data, read_trial
+from vesalius.evaluate.exam import Exam
 from vesalius.evaluate.protocols import find_protocol
 from vesalius.evaluate.table import WHOLE_CASE
-from vesalius.evaluate.trials import Exam
 from vesalius.grid import make_grid
 from vesalius.io import read_segmentation, write
 from vesalius.volume import Volume
@@ -52,7 +52,7 @@ def test_a_trial_knows_names_what_is_absent_and_examples_of_others(tmp_path: Pat
     tasks = list_tasks([dataset], "val")
     assert [task.name for task in tasks] == ["one/c3", "one/c4"]
     trial = read_trial(tasks[0], list_offers([dataset]))
-    assert trial.present() == ("low", "high") and trial.reference.annotated == {"low", "high", "ghost"}
+    assert trial.present == ("low", "high") and trial.reference.annotated == {"low", "high", "ghost"}
     assert [offer.group for offer in trial.offers] == ["p0", "p0"]  # c2 is of the same patient as c3
     example = trial.offers[0].read("low")
     assert example is not None and example.mask.voxels.sum() == 7 * 9 * 4

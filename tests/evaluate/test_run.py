@@ -78,6 +78,23 @@ def test_a_bad_case_is_named_and_the_rest_is_done(tmp_path: Path) -> None:
     assert [record.case for record in records] == ["a", "b", "c"] and left == ["x", "y"]
 
 
+def test_a_run_that_is_stopped_keeps_what_is_done(tmp_path: Path) -> None:
+    works, scored = make_works(tmp_path)
+    score_b = works[1].score
+    stops = iter([KeyboardInterrupt])
+
+    def stop_once() -> list[Record]:
+        for stop in stops:
+            raise stop
+        return score_b()
+
+    works[1] = Work("b", works[1].files, stop_once)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(works, tmp_path / "out", "dice", silent)
+    assert evaluate(works, tmp_path / "out", "dice", silent).skipped == ("a",)
+    assert scored == ["a", "b", "c"]
+
+
 def test_values_that_json_has_no_number_for_survive(tmp_path: Path) -> None:
     values = [0.1 + 0.2, float("inf"), float("nan")]
     records = [Record("", "", "", "a", "", "", "hd", value, "mm", "") for value in values]

@@ -100,6 +100,11 @@ def test_summaries_name_the_worst_case_of_each_metric() -> None:
     assert [row.case for row in worst_first(table({"a": 0.9, "b": float("nan"), "c": 0.5}))] == ["c", "a", "b"]
 
 
+def test_the_sign_of_an_error_does_not_make_it_better() -> None:
+    rows = table({"a": -0.5, "b": 0.1, "c": 0.3}, "volume_error")
+    assert [row.case for row in worst_first(rows)] == ["a", "c", "b"]
+
+
 def test_a_clear_winner_is_always_first_and_twins_take_turns() -> None:
     rng = np.random.default_rng(4)
     cases = [str(n) for n in range(40)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vesalius.cli.tables import print_table
@@ -72,7 +72,10 @@ def _unpaired(first: Sequence[Record], second: Sequence[Record]) -> str:
 
 
 def _chosen(records: Sequence[Record], metrics: tuple[str, ...]) -> list[Record]:
-    return average(pool_draws(row for row in records if not metrics or row.metric in metrics))
+    """The records of the metrics, draws averaged; errors without their sign, so that less is better."""
+    rows = [row for row in records if not metrics or row.metric in metrics]
+    rows = [replace(row, value=abs(row.value)) if less_is_better(row.metric) else row for row in rows]
+    return average(pool_draws(rows))
 
 
 def _ranks(tables: dict[str, list[Record]]) -> dict[str, dict[str, list[float]]]:

@@ -38,7 +38,7 @@ from vesalius.evaluate.summary import (
 from vesalius.evaluate.table import Record, write_csv
 
 if TYPE_CHECKING:
-    from vesalius.evaluate.trials import Exam
+    from vesalius.evaluate.exam import Exam
     from vesalius.segmentation import Segmentation
     from vesalius.volume import Volume
 
@@ -111,7 +111,7 @@ def score_model(
 
     @cache
     def exam() -> Exam:
-        from vesalius.evaluate.trials import Exam
+        from vesalius.evaluate.exam import Exam
 
         return Exam(load(*model), chosen, asked.metrics, asked.policy, list_offers(datasets))
 

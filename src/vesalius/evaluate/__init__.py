@@ -9,6 +9,10 @@
 | `metrics` | the metrics by their names |
 | `overlap`, `surfaces` (with `surfels`), `instances` | two masks on one grid: voxels, surfaces, objects |
 | `calibration`, `raters`, `equity` | probabilities; several raters; groups of patients |
+| `protocols/` (with `trial`, `clicks`, `corruptions`) | what is said to a model about a case, and its answers |
+| `cases`, `exam`; `pairs` | a model on data sets; masks against references |
+| `run`, `table`, `statistics`, `summary` | the work, case by case; its records; how sure they are; what they say |
+| `page` (with `plots`, `pictures`), `files` | the report |
 
-`docs/metrics.md` has the definitions.
+`docs/metrics.md` has the definitions, `docs/evaluate.md` the protocols.
 """

@@ -40,6 +40,10 @@ def correction(found: Mask, mask: Mask, grid: Grid) -> Point | None:
     Missed and spilled voxels are components of their own, of voxels that share a face; the click is positive where the
     target was missed.
     """
+    box = _box_around(found != mask)
+    if box is None:
+        return None
+    found, mask = found[box], mask[box]
     largest, positive = np.zeros_like(mask), True
     for error, sign in ((mask & ~found, True), (found & ~mask, False)):
         parts, _ = ndimage.label(error)
@@ -47,10 +51,7 @@ def correction(found: Mask, mask: Mask, grid: Grid) -> Point | None:
         sizes[0] = 0
         if sizes.max() > largest.sum():
             largest, positive = parts == sizes.argmax(), sign
-    if not largest.any():
-        return None
-    span = ndimage.find_objects(largest.astype(np.uint8))[0]
-    index = np.add(deepest(largest[span], grid.spacing_mm), [side.start for side in span])
+    index = np.add(deepest(largest, grid.spacing_mm), [side.start for side in box])
     return Point.from_index(grid, index, positive)
 
 
@@ -61,12 +62,14 @@ def challenge_click(found: Mask, mask: Mask, grid: Grid) -> Point | None:
     connected by corners too; depth is in voxels, not in mm, and the draw has the fixed seed 42. Reimplemented after
     `CVPR25_iter_eval.py` of JunMa11/CVPR-MedSegFMCompetition, which works on arrays [z, y, x].
     """
-    turned = Volume(np.stack([found, mask]), grid).orient("SPL")
+    box = _box_around(found != mask)
+    if box is None:
+        return None
+    start, shape = [side.start for side in box], found[box].shape
+    turned = Volume(np.stack([found[box], mask[box]]), grid.crop(start, shape)).orient("SPL")
     parts, _ = ndimage.label(turned.voxels[0] != turned.voxels[1], TOUCHING)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    if not sizes.any():
-        return None
     largest = sizes.argmax()
     span = ndimage.find_objects(parts)[largest - 1]
     component = parts[span] == largest
@@ -76,6 +79,12 @@ def challenge_click(found: Mask, mask: Mask, grid: Grid) -> Point | None:
     choices = np.argwhere(depth == depth.max())
     chosen = choices[np.random.RandomState(42).choice(len(choices))] + [side.start for side in span]
     return Point.from_index(turned.grid, chosen, bool(turned.voxels[1][tuple(chosen)]))
+
+
+def _box_around(mask: Mask) -> tuple[slice, ...] | None:
+    """The smallest box that holds a mask; None for an empty one."""
+    boxes = ndimage.find_objects(mask.view(np.uint8))
+    return boxes[0] if boxes else None
 
 
 def _challenge_depth(component: Mask) -> NDArray:

@@ -6,6 +6,7 @@ Wiesenfarth et al., Methods and open-source toolkit for analyzing and visualizin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -147,9 +148,11 @@ def rank_stability(tables: Mapping[str, Iterable[Record]], metric: str, draws: i
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
     """Records of one metric from the worst to the best; what is not defined comes last."""
-    rows = list(records)
-    sign = 1 if rows and less_is_better(rows[0].metric) else -1
-    return sorted(rows, key=lambda row: (np.isnan(row.value), -sign * row.value, row.case))
+
+    def key(row: Record) -> tuple[bool, float, str]:
+        return math.isnan(row.value), -abs(row.value) if less_is_better(row.metric) else row.value, row.case
+
+    return sorted(records, key=key)
 
 
 def patient(row: Record) -> str:

@@ -34,7 +34,7 @@ class Record:
     status: str
 
 
-LESS_IS_BETTER = ("hd", "assd", "masd", "seconds", "runningtime", "late", "false positive", "ece", "brier", "ged")
+LESS_IS_BETTER = ("volume_error", "hd", "assd", "masd", "seconds", "runningtime", "late", "false positive")
 COLUMNS = tuple(each.name for each in fields(Record))
 
 
@@ -67,5 +67,5 @@ def read_csv(path: Path) -> list[Record]:
 
 
 def less_is_better(metric: str) -> bool:
-    """Whether a metric is a distance, an error or a time."""
+    """Whether a metric is a distance, an error (whose sign does not count) or a time."""
     return metric.lower().startswith(LESS_IS_BETTER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 
 import numpy as np
@@ -45,6 +46,7 @@ class Trial:
     dataset: str = ""
     offers: tuple[Offer, ...] = ()
 
+    @cached_property
     def present(self) -> tuple[str, ...]:
         """The structures that the reference shows."""
         return tuple(name for name in self.reference.labels.names if self.reference.mask(name).any())
@@ -81,7 +83,7 @@ class Conversation:
     def found(self, setting: str, trial: Trial, asked: Iterable[str] | None = None) -> Found:
         """The answers so far, and the seconds since they were last asked for."""
         seconds, self.seconds = self.seconds, 0.0
-        names = trial.present() if asked is None else tuple(asked)
+        names = trial.present if asked is None else tuple(asked)
         return Found(setting, self.session.result(), trial.reference, seconds, names)
 
     @contextmanager

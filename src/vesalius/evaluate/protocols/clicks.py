@@ -18,13 +18,13 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
     A target without an error is clicked no more and keeps its mask. Settings: "1 click" to "5 clicks".
     """
     talk, grid = Conversation(model, trial.image), trial.image.grid
-    for name in trial.present():
+    for name in trial.present:
         index = first_click(trial.reference.mask(name), grid, talk.session.plane)
         talk.say(Point.from_index(grid, index), target=name)
     yield talk.found("1 click", trial)
     for count in range(2, CLICKS + 1):
         result = talk.session.result()
-        for name in trial.present():
+        for name in trial.present:
             click = correction(mask_of(result, name), trial.reference.mask(name), grid)
             if click:
                 talk.say(click, target=name)
@@ -34,6 +34,6 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
 def run_box(model: Model, trial: Trial) -> Iterator[Found]:
     """One tight box around each structure. Setting: "box"."""
     talk = Conversation(model, trial.image)
-    for name in trial.present():
+    for name in trial.present:
         talk.say(box_around(trial.reference.mask(name), trial.image.grid), target=name)
     yield talk.found("box", trial)

@@ -16,7 +16,7 @@ from vesalius.session import Model
 def run(model: Model, trial: Trial) -> Iterator[Found]:
     """One setting, "box". The time begins where the image has been read: a container's start is not in it."""
     talk = Conversation(model, trial.image)
-    for name in trial.present():
+    for name in trial.present:
         talk.say(box_around(trial.reference.mask(name), trial.image.grid), target=name)
     yield talk.found("box", trial)
 

@@ -31,7 +31,7 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
     A structure without an error gets no click. Settings: "box", "1 click" to "5 clicks".
     """
     talk, grid = Conversation(model, trial.image), trial.image.grid
-    names = trial.present()
+    names = trial.present
     if "box" in model.card.accepts:
         for name in names:
             seed = zlib.crc32(f"{trial.case}/{name}".encode())

@@ -26,7 +26,7 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
     own = trial.dataset
     for shots in SHOTS:
         for episode in range(1, EPISODES + 1):
-            drawn = {name: draw(trial, name, own, shots, episode) for name in trial.present()}
+            drawn = {name: draw(trial, name, own, shots, episode) for name in trial.present}
             asked = {name: examples for name, examples in drawn.items() if len(examples) == shots}
             if asked:
                 yield _episode(model, trial, asked, f"{shots} example{'s'[: shots > 1]}, episode {episode}")
@@ -37,9 +37,9 @@ def run_transfer(model: Model, trial: Trial) -> Iterator[Found]:
 
     Setting: "from NAME" for each of them, so the loss against "from the same set" is what another origin costs.
     """
-    sources = {offer.dataset for offer in trial.offers if set(offer.structures) & set(trial.present())}
+    sources = {offer.dataset for offer in trial.offers if set(offer.structures) & set(trial.present)}
     for source in sorted(sources, key=lambda name: (name != trial.dataset, name)):
-        drawn = {name: draw(trial, name, source, TRANSFER_SHOTS, 1) for name in trial.present()}
+        drawn = {name: draw(trial, name, source, TRANSFER_SHOTS, 1) for name in trial.present}
         asked = {name: examples for name, examples in drawn.items() if examples}
         if asked:
             yield _episode(model, trial, asked, f"from {'the same set' if source == trial.dataset else source}")

@@ -25,7 +25,7 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
     for part in PARTS:
         for draw in range(1, DRAWS + 1) if part else (0,):
             talk.session.steps.clear()
-            for name in trial.present():
+            for name in trial.present:
                 mask = trial.reference.mask(name)
                 seed = zlib.crc32(f"{trial.case}/{name}/{part}/{draw}".encode())
                 talk.say(box_around(mask, grid, moves(mask, part, seed)), target=name)

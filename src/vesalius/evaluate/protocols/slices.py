@@ -37,7 +37,7 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
         talk = Conversation(model, trial.image, plane)
         for choice in CHOICES:
             talk.session.steps.clear()
-            for name in trial.present():
+            for name in trial.present:
                 talk.say(flat_box(trial.reference.mask(name), trial.image.grid, plane, choice), target=name)
             yield talk.found(f"{plane}, {choice} slice", trial)
     for way in ("one way", "the other way"):
@@ -65,7 +65,7 @@ def _walk(model: Model, trial: Trial, way: str) -> Iterator[Found]:
     """One conversation for each structure, about the part of the volume on one side of its middle slice, included."""
     grid, plane, seconds, masks = trial.image.grid, default_plane(trial.image.grid), 0.0, []
     window = choose_window(trial.image)  # of the whole volume: a part must not look different
-    for name in trial.present():
+    for name in trial.present:
         mask = trial.reference.mask(name)
         across, at = choose_slice(mask, grid, plane, "middle")
         start, shape = [0, 0, 0], list(grid.shape)
@@ -76,5 +76,5 @@ def _walk(model: Model, trial: Trial, way: str) -> Iterator[Found]:
         talk.say(flat_box(mask, grid, plane, "middle"), target=name)
         seconds += talk.seconds
         masks.append(Answer(Volume(talk.session.result().mask(name)[None], part.grid), (name,), 0.5))
-    found = Segmentation.from_answers(masks, grid, LabelSpace.of(trial.present()))
-    yield Found(f"{plane}, middle slice, {way}", found, trial.reference, seconds, trial.present())
+    found = Segmentation.from_answers(masks, grid, LabelSpace.of(trial.present))
+    yield Found(f"{plane}, middle slice, {way}", found, trial.reference, seconds, trial.present)
