@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import layout_trees as trees
 from vesalius.data.case import Dataset
 from vesalius.data.checks import check_dataset
+from vesalius.data.conversion import convert_dataset
 from vesalius.data.reading import read_image, read_labels
 from vesalius.data.registry import LAYOUTS, open_dataset
 from vesalius.errors import FormatError
@@ -30,6 +32,7 @@ class Row:
     unlabelled: tuple[str, ...] = ()
 
 
+SEQUENCES = ("MR_1_T1DUAL_InPhase", "MR_1_T1DUAL_OutPhase", "MR_1_T2SPIR")
 COLONOGRAPHY = "1.3.6.1.4.1.9328.50.4.0001"
 VISITS = ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001")
 SLICE = "ct_00--AbdomenCT1K--Case_00011--x_0041"
@@ -43,9 +46,9 @@ ROWS = {
     "pancreas-ct": Row(trees.pancreas_ct, {"PANCREAS_0001": "train", "PANCREAS_0002": "train"}, "pancreas"),
     "chaos": Row(
         trees.chaos,
-        {"CT_1": "train", "MR_1_T1DUAL": "train", "MR_1_T2SPIR": "train"},
+        dict.fromkeys(("CT_1", *SEQUENCES), "train"),
         "liver",
-        groups={"MR_1_T1DUAL": "MR_1", "MR_1_T2SPIR": "MR_1"},
+        groups=dict.fromkeys(SEQUENCES, "MR_1"),
         modality="CT, MR",
     ),
     "lits": Row(trees.lits, {"volume-0": "train", "volume-28": "train"}, "liver"),
@@ -135,6 +138,11 @@ def dataset(name: str, tmp_path: Path) -> Dataset:
     return open_dataset(tmp_path if name != "bids" else tmp_path / "raw/derivatives/manual")
 
 
+def drawn_on(shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """The structure in a volume, or in a picture, which is one voxel thick."""
+    return trees.mask(shape) if shape[2] > 1 else trees.mask(shape[:2])[..., None]
+
+
 def test_every_layout_has_a_row() -> None:
     assert set(ROWS) == {layout.name for layout in LAYOUTS}
 
@@ -154,11 +162,8 @@ def test_labels_lie_on_the_image_where_they_were_drawn(dataset: Dataset, name: s
     for case in dataset.cases:
         image, labels = read_image(dataset, case), read_labels(dataset, case)
         assert labels.grid.same_as(image.grid, 0.01), case.id
-        assert len(image.voxels) == (2 if case.id == "MR_1_T1DUAL" else ROWS[name].channels)
-        drawn = trees.mask(image.grid.shape[:2])[..., None] if dataset.dimension == 2 else trees.mask(image.grid.shape)
-        if name == "pairs":  # pictures in a layout that holds volumes too
-            drawn = trees.mask(image.grid.shape[:2])[..., None]
-        assert np.array_equal(labels.mask(ROWS[name].drawn), drawn), case.id
+        assert len(image.voxels) == ROWS[name].channels
+        assert np.array_equal(labels.mask(ROWS[name].drawn), drawn_on(image.grid.shape)), case.id
 
 
 @each
@@ -172,6 +177,19 @@ def test_what_was_annotated_is_a_part_of_the_labels(dataset: Dataset, name: str)
 @each
 def test_a_good_folder_has_no_problems(dataset: Dataset, name: str) -> None:
     assert check_dataset(dataset, lambda line: None) == []
+
+
+@each
+def test_every_layout_can_be_converted(dataset: Dataset, name: str, tmp_path: Path) -> None:
+    if name == "3d-ircadb":
+        pytest.skip("its structures overlap")
+    for target in ("nnunet", "bids"):
+        assert convert_dataset(dataset, tmp_path / target, target, lambda line: None).failed == {}
+        found = open_dataset(tmp_path / target)
+        assert {case.id: case.split for case in found.cases} == ROWS[name].splits
+        for case in found.cases:
+            labels = read_labels(found, case)
+            assert np.array_equal(labels.mask(ROWS[name].drawn), drawn_on(labels.grid.shape)), case.id
 
 
 @each
@@ -194,7 +212,18 @@ def test_cysts_were_looked_for_from_2021_on(name: str, cysts: bool, tmp_path: Pa
 def test_ct_of_chaos_shows_only_the_liver(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     trees.chaos(tmp_path)
-    assert [len(case.annotated) for case in open_dataset(tmp_path).cases] == [1, 4, 4]
+    assert [len(case.annotated) for case in open_dataset(tmp_path).cases] == [1, 4, 4, 4]
+
+
+def test_a_folder_in_the_name_of_an_image_is_kept(tmp_path: Path) -> None:
+    trees.chexmask(tmp_path)
+    table = tmp_path / "OriginalResolution/VinDr-CXR.csv"
+    table.write_text(table.read_text().replace("good,", "train/patient00001/study1/view1_frontal.jpg,"))
+    trees.picture(tmp_path / "images/train/patient00001/study1/view1_frontal.png", trees.numbers("x")[..., 0] % 256)
+    trees.picture(tmp_path / "images/train/patient00002/study1/view1_frontal.png", trees.numbers("y")[..., 0] % 256)
+    (case,) = open_dataset(tmp_path).cases
+    assert case.id == "train--patient00001--study1--view1_frontal" and "patient00001" in case.image.parts
+    assert read_labels(open_dataset(tmp_path), case).mask("heart").sum() == 6
 
 
 def test_overlapping_structures_keep_all_their_voxels(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ HALF_RANGE = 12  # grey levels around a code that still mean it: 55 to 70 is liv
 
 
 def open_chaos(folder: Path) -> Dataset:
-    """CT with the liver alone; of each MR patient T1-DUAL, in phase and out of phase as two channels, and T2-SPIR."""
+    """CT with the liver alone; of each MR patient T1-DUAL in and out of phase, with one set of labels, and T2-SPIR."""
     cases = []
     for ground in search(folder, "CT/*/Ground"):
         patient = f"CT_{ground.parent.name}"
@@ -29,9 +29,9 @@ def open_chaos(folder: Path) -> Dataset:
     for ground in search(folder, "MR/*/*/Ground"):
         sequence, patient = ground.parent.name, f"MR_{ground.parents[1].name}"
         dicom = ground.parent / "DICOM_anon"
-        images = (dicom / "InPhase", dicom / "OutPhase") if sequence == "T1DUAL" else (dicom,)
-        name, channels = f"{patient}_{sequence}", images[1:]
-        cases.append(Case(name, images[0], ground, tuple(LAYOUT.labels), "train", patient, channels, modality="MR"))
+        for phase in ("InPhase", "OutPhase") if sequence == "T1DUAL" else ("",):
+            name = "_".join(filter(None, (patient, sequence, phase)))
+            cases.append(Case(name, dicom / phase, ground, tuple(LAYOUT.labels), "train", patient, modality="MR"))
     return LAYOUT.dataset(cases)
 
 

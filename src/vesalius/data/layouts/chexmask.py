@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 QUALITY, ENOUGH = "Dice RCA (Mean)", 0.7
+FOLDER = "--"  # in a case's id, which becomes a file's name, instead of the slash in the names of CheXpert
 COLUMNS = {"right lung": "Right Lung", "left lung": "Left Lung", "heart": "Heart"}
 
 
@@ -34,7 +35,7 @@ def open_chexmask(folder: Path) -> Dataset:
     cases = []
     for table in search(folder, "OriginalResolution/*.csv") or search(folder, "Preprocessed/*.csv"):
         for name, row in _rows(table).items():
-            image = images.get(_without_suffix(name))
+            image = images.get(name.replace(FOLDER, "/"))
             if image and row.quality >= ENOUGH:
                 cases.append(Case(name, image, table, tuple(LAYOUT.labels), "train", name))
     if not cases:
@@ -95,7 +96,7 @@ class _Row:
 
 @lru_cache(maxsize=16)
 def _rows(table: Path) -> dict[str, _Row]:
-    """The rows of a table by the name of their image, which stands in the first column that has a name."""
+    """The rows of a table by the name of their image, without suffix, from the first column that has a name."""
     rows = {}
     with table.open("rb") as file:
         parsed = _parsed(file)
@@ -105,7 +106,7 @@ def _rows(table: Path) -> dict[str, _Row]:
         for row in parsed:
             if len(row) != len(header):
                 raise FormatError(f"{table.name} is cut short; copy it again from its source.")
-            rows[row[name]] = _Row(offset, float(row[quality] or 0))
+            rows[_without_suffix(row[name]).replace("/", FOLDER)] = _Row(offset, float(row[quality] or 0))
             offset = file.tell()
     return rows
 
