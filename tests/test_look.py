@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 import vesalius as vs
+from tubes import GRID, X, Y, Z, at, tube, volume
 from vesalius.look import Cut, around, propagate, slices
 from vesalius.scene import Scene, View
 
@@ -38,22 +39,6 @@ class Bright:
             inside[low[0] : high[0] + 1, low[1] : high[1] + 1] = True
             seen |= inside & (labels > 0)
         return [Cut(np.where(seen, 1, -1).astype(np.float32), 0.9)]
-
-
-GRID = vs.make_grid((40, 36, 30), np.diag([1.0, 1, 1, 1]))
-X, Y, Z = np.meshgrid(*map(np.arange, GRID.shape), indexing="ij")
-
-
-def volume(inside: np.ndarray) -> vs.Volume:
-    return vs.Volume(np.where(inside, 200, 20).astype(np.uint8)[None], GRID)
-
-
-def tube(first: int = 4, last: int = 25, centre: tuple[int, int] = (20, 18)) -> np.ndarray:
-    return ((X - centre[0]) ** 2 + (Y - centre[1]) ** 2 <= 36) & (first <= Z) & (last >= Z)
-
-
-def at(*index: float, positive: bool = True) -> vs.Point:
-    return vs.Point.from_index(GRID, index, positive)
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

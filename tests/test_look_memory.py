@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 import vesalius as vs
+from tubes import GRID, X, Y, Z, at, tube, volume
 from vesalius.look import Cut
 from vesalius.look_memory import MOST_SEEDS, REACH, Past, follow
 from vesalius.scene import Scene, View
@@ -51,22 +52,6 @@ class Bright:
 
 def height(view: View) -> int:
     return round(float(view.grid.world((0, 0, 0))[2]))
-
-
-GRID = vs.make_grid((40, 36, 30), np.diag([1.0, 1, 1, 1]))
-X, Y, Z = np.meshgrid(*map(np.arange, GRID.shape), indexing="ij")
-
-
-def volume(inside: np.ndarray) -> vs.Volume:
-    return vs.Volume(np.where(inside, 200, 20).astype(np.uint8)[None], GRID)
-
-
-def tube(first: int = 4, last: int = 25, centre: tuple[int, int] = (20, 18)) -> np.ndarray:
-    return ((X - centre[0]) ** 2 + (Y - centre[1]) ** 2 <= 36) & (first <= Z) & (last >= Z)
-
-
-def at(*index: float, positive: bool = True) -> vs.Point:
-    return vs.Point.from_index(GRID, index, positive)
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

@@ -106,39 +106,57 @@ def propagate(scene: Scene, segment: Segment) -> Iterator[Answer]:
     walk = _Walk(scene, segment)
     track = walk.follow(scene.notes.get("track", Track()))
     scene.notes["track"] = track
-    target = (scene.target,)
-    for k, kept in track.slices.items():
-        if k not in walk.candidates:
-            mask = Volume(kept.mask[None, :, :, None], walk.view_grid(k))
-            yield Answer(mask, target, 0.5, score=kept.score)
-    for k, cuts in walk.candidates.items():
-        for rank, cut in enumerate(cuts if walk.depth == 1 else cuts[:1]):
-            values = Volume(cut.logits[None, :, :, None], walk.view_grid(k))
-            yield Answer(values, target, candidate=rank, score=cut.score)
+    return walk.stack.answers(track.slices, walk.candidates)
+
+
+class Stack:
+    """The slices of a scene in its plane, oriented as on screen, and what is said of them."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.codes = PLANES[scene.plane]
+        self.grid = scene.image.grid.orient(self.codes)
+        self.width, self.height, self.depth = self.grid.shape
+        self.spans = box_slices(scene.prompts, self.grid)
+
+    def view(self, k: int, cues: Cues) -> View:
+        """Slice k as the image has it, and what a model is told of it."""
+        view = self.scene.native(self.codes, (0, 0, k), (self.width, self.height, 1))
+        return View(view.pixels, view.grid, cues)
+
+    def limits(self, seed: int) -> tuple[int, int]:
+        """The first and last slice that a walk from a seed may reach: those of the boxes that it lies in, or all."""
+        spans = [span for span in self.spans if span[0] <= seed <= span[1]] or [(0, self.depth - 1)]
+        return min(low for low, _ in spans), max(high for _, high in spans)
+
+    def answers(self, kept: Mapping[int, Kept], candidates: Mapping[int, list[Cut]]) -> Iterator[Answer]:
+        """All slices: what is kept of them or, of those that were spoken of, what the model says of them."""
+        target = (self.scene.target,)
+        for k, before in kept.items():
+            if k not in candidates:
+                mask = Volume(before.mask[None, :, :, None], self.slice_grid(k))
+                yield Answer(mask, target, 0.5, score=before.score)
+        for k, cuts in candidates.items():
+            for rank, cut in enumerate(cuts if self.depth == 1 else cuts[:1]):
+                values = Volume(cut.logits[None, :, :, None], self.slice_grid(k))
+                yield Answer(values, target, candidate=rank, score=cut.score)
+
+    def slice_grid(self, k: int) -> Grid:
+        """The grid of slice k."""
+        return self.grid.crop((0, 0, k), (self.width, self.height, 1))
 
 
 class _Walk:
     """One round of prompts carried through the slices of one plane."""
 
     def __init__(self, scene: Scene, segment: Segment) -> None:
-        self.scene, self.segment = scene, segment
-        self.codes = PLANES[scene.plane]
-        self.grid = scene.image.grid.orient(self.codes)
-        self.width, self.height, self.depth = self.grid.shape
-        self.spans = box_slices(scene.prompts, self.grid)
+        self.scene, self.segment, self.stack = scene, segment, Stack(scene)
         self.candidates: dict[int, list[Cut]] = {}
-
-    def view_grid(self, k: int) -> Grid:
-        return self.grid.crop((0, 0, k), (self.width, self.height, 1))
-
-    def view(self, k: int, cues: Cues) -> View:
-        view = self.scene.native(self.codes, (0, 0, k), (self.width, self.height, 1))
-        return View(view.pixels, view.grid, cues)
 
     def follow(self, track: Track) -> Track:
         """The track after the last round: its slices are segmented, then everything that they reach."""
-        new = cues_by_slice(self.scene.rounds[-1], self.grid)
-        said = cues_by_slice(self.scene.prompts, self.grid)
+        new = cues_by_slice(self.scene.rounds[-1], self.stack.grid)
+        said = cues_by_slice(self.scene.prompts, self.stack.grid)
         kept, seeds = dict(track.slices), set(track.seeds)
         first = [k for k in new if new[k].seeds]
         later = [k for k in new if not new[k].seeds]  # only "not here": corrections of what is there by then
@@ -162,15 +180,15 @@ class _Walk:
         """
         self.scene.progress(f"{self.scene.plane} slice {k}")
         if k not in kept:
-            cuts = self.segment(self.view(k, said))
+            cuts = self.segment(self.stack.view(k, said))
             near = min((n for n in kept if kept[n].bits.any()), key=lambda n: abs(n - k), default=None)
             return cuts if near is None else _ranked(cuts, kept[near].mask)
         if kept[k].feedback is not None or said.mask is not None:
-            return self.segment(self.view(k, replace(said, feedback=kept[k].feedback)))
+            return self.segment(self.stack.view(k, replace(said, feedback=kept[k].feedback)))
         reached = kept[k].mask
-        cuts = self.segment(self.view(k, replace(said, mask=reached[..., None])))
+        cuts = self.segment(self.stack.view(k, replace(said, mask=reached[..., None])))
         if said.seeds:
-            others = self.segment(self.view(k, said))
+            others = self.segment(self.stack.view(k, said))
             cuts = [*cuts, *(cut for cut in others if (cut.mask & reached).sum() >= COVERED * reached.sum())]
         return sorted(cuts, key=lambda cut: -cut.score)
 
@@ -180,17 +198,12 @@ class _Walk:
             if end in changed:
                 for k in [k for k in kept if (k - end) * step > 0]:
                     del kept[k]
-                kept.update(self.walk(end, kept[end], step, self.limits(end)[step > 0]))
+                kept.update(self.walk(end, kept[end], step, self.stack.limits(end)[step > 0]))
         for low, high in pairwise(seeds):
             if low in changed or high in changed:
                 for k in range(low + 1, high):
                     kept.pop(k, None)
                 self.close(low, high, kept)
-
-    def limits(self, seed: int) -> tuple[int, int]:
-        """The first and last slice that a walk from a seed may reach: those of the boxes that it lies in, or all."""
-        spans = [span for span in self.spans if span[0] <= seed <= span[1]] or [(0, self.depth - 1)]
-        return min(low for low, _ in spans), max(high for _, high in spans)
 
     def close(self, low: int, high: int, kept: dict[int, Kept]) -> None:
         """Fills the slices between two seeds: walks from both to the middle, and on where the other walk ended.
@@ -217,10 +230,10 @@ class _Walk:
         """The slices after `start`, up to `limit` included, until the target ends."""
         carried = seed.mask
         least = SMALLEST_SLICE * carried.sum()
-        tone = _tone(self.view(start, Cues()), carried)
+        tone = _tone(self.stack.view(start, Cues()), carried)
         for k in range(start + step, limit + step, step):
             self.scene.progress(f"{self.scene.plane} slice {k}")
-            view = self.view(k, Cues())
+            view = self.stack.view(k, Cues())
             pieces = []
             for piece, rest in _pieces(carried, tone.alike(view)):
                 cut = self.segment(replace(view, cues=_loose_cues(rest)))[0]

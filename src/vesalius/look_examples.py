@@ -12,7 +12,7 @@ import numpy as np
 from vesalius.answer import Answer
 from vesalius.grid import PLANES
 from vesalius.intensity import GIVEN, choose_window
-from vesalius.look import Cut
+from vesalius.look import Cut, Stack
 from vesalius.prompts import Example
 from vesalius.scene import Cues, Scene, View, default_plane
 from vesalius.volume import Volume
@@ -44,10 +44,9 @@ def example_views(scene: Scene) -> tuple[View, ...]:
 
 def every_slice(scene: Scene, segment: Callable[[View], Cut]) -> Iterator[Answer]:
     """A 2D model's answer for all slices of the scene's plane."""
-    codes = PLANES[scene.plane]
-    width, height, depth = scene.image.grid.orient(codes).shape
-    for k in range(depth):
+    stack = Stack(scene)
+    for k in range(stack.depth):
         scene.progress(f"{scene.plane} slice {k}")
-        view = scene.native(codes, (0, 0, k), (width, height, 1))
+        view = stack.view(k, Cues())
         cut = segment(view)
         yield Answer(Volume(cut.logits[None, :, :, None], view.grid), (scene.target,), score=cut.score)

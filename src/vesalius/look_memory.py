@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vesalius.answer import Answer
-from vesalius.grid import PLANES, Grid
-from vesalius.look import Cut, Kept, Track
+from vesalius.look import Cut, Kept, Stack, Track
 from vesalius.prompts import MaskHint
-from vesalius.scene import Cues, Scene, View, box_slices, cues_by_slice
-from vesalius.volume import Volume
+from vesalius.scene import Cues, Scene, View, cues_by_slice
 
 REACH = 15  # slices that a walk remembers
 MOST_SEEDS = 8  # of the slices that the user spoke of, so many are looked at, the nearest ones
@@ -54,54 +52,41 @@ def follow(scene: Scene, segment: Segment, remember: Remember) -> Iterator[Answe
     walk.answer_last_round()
     scene.notes["track"] = Track(dict(sorted(walk.kept.items())), frozenset(walk.memories))
     scene.notes["memories"] = walk.memories
-    target = (scene.target,)
-    for k, kept in walk.kept.items():
-        if k not in walk.candidates:
-            mask = Volume(kept.mask[None, :, :, None], walk.view_grid(k))
-            yield Answer(mask, target, 0.5, score=kept.score)
-    for k, cuts in walk.candidates.items():
-        for rank, cut in enumerate(cuts if walk.depth == 1 else cuts[:1]):
-            values = Volume(cut.logits[None, :, :, None], walk.view_grid(k))
-            yield Answer(values, target, candidate=rank, score=cut.score)
+    return walk.stack.answers(walk.kept, walk.candidates)
 
 
 class _Walk:
     """One round of prompts carried through the slices of one plane."""
 
     def __init__(self, scene: Scene, segment: Segment, remember: Remember) -> None:
-        self.scene, self.segment, self.remember = scene, segment, remember
-        self.codes = PLANES[scene.plane]
-        self.grid = scene.image.grid.orient(self.codes)
-        self.width, self.height, self.depth = self.grid.shape
+        self.scene, self.stack, self.segment, self.remember = scene, Stack(scene), segment, remember
         self.kept: dict[int, Kept] = dict(scene.notes.get("track", Track()).slices)
         self.memories: dict[int, Any] = dict(scene.notes.get("memories", {}))  # of the seeds
         self.candidates: dict[int, list[Cut]] = {}
 
-    def view_grid(self, k: int) -> Grid:
-        return self.grid.crop((0, 0, k), (self.width, self.height, 1))
-
     def view(self, k: int, cues: Cues) -> View:
         self.scene.progress(f"{self.scene.plane} slice {k}")
-        view = self.scene.native(self.codes, (0, 0, k), (self.width, self.height, 1))
-        return View(view.pixels, view.grid, cues)
+        return self.stack.view(k, cues)
 
     def answer_last_round(self) -> None:
         """Segments the slices that the last round speaks of, then everything that they reach."""
-        new = cues_by_slice(self.scene.rounds[-1], self.grid)
-        said = cues_by_slice(self.scene.prompts, self.grid)
+        new = cues_by_slice(self.scene.rounds[-1], self.stack.grid)
+        said = cues_by_slice(self.scene.prompts, self.stack.grid)
         first = [k for k in new if new[k].seeds]
         later = [k for k in new if not new[k].seeds]  # only "not here": corrections of what is there by then
         for ks in (first, later):
             changed = {k for k in ks if k in self.kept or said[k].seeds}
             for k in sorted(changed):
                 self.prompt(k, self.cues(k, said[k], new[k]))
-            if changed and self.depth > 1:
+            if changed and self.stack.depth > 1:
                 self.reach(changed)
 
     def cues(self, k: int, said: Cues, new: Cues) -> Cues:
         """What the model is told of a slice: all that was said of it, and the mask that it has."""
-        masks = cues_by_slice((prompt for prompt in self.scene.rounds[-1] if isinstance(prompt, MaskHint)), self.grid)
-        if self.depth > 1 and k in masks and not len(new.points):
+        masks = cues_by_slice(
+            (prompt for prompt in self.scene.rounds[-1] if isinstance(prompt, MaskHint)), self.stack.grid
+        )
+        if self.stack.depth > 1 and k in masks and not len(new.points):
             return Cues(mask=masks[k].mask)
         if k not in self.kept:
             return said
@@ -114,21 +99,21 @@ class _Walk:
         corrects = k in self.kept and k not in self.memories
         step = 1 if self.memories and k > min(self.memories) else -1
         view = self.view(k, cues)
-        self.candidates[k] = self.segment(view, self.past(k, step, {}) if corrects else Past(self.depth))
+        self.candidates[k] = self.segment(view, self.past(k, step, {}) if corrects else Past(self.stack.depth))
         best = self.candidates[k][0]
         self.kept[k] = Kept(np.packbits(best.mask), best.logits.shape, best.score, best.feedback)
-        self.memories[k] = self.remember(view, best, True) if self.depth > 1 else None
+        self.memories[k] = self.remember(view, best, True) if self.stack.depth > 1 else None
 
     def past(self, k: int, step: int, walked: dict[int, Any]) -> Past:
         """What may be looked at beside slice k on the way up (1) or down (-1)."""
         nearest = sorted(self.memories, key=lambda seed: abs(k - seed))[:MOST_SEEDS]
         seeds = tuple(((k - seed) * step, self.memories[seed]) for seed in nearest)
-        return Past(self.depth, seeds, tuple(((k - other) * step, memory) for other, memory in walked.items()))
+        return Past(self.stack.depth, seeds, tuple(((k - other) * step, memory) for other, memory in walked.items()))
 
     def reach(self, changed: set[int]) -> None:
         """Walks again wherever a changed seed is the next one."""
         seeds = sorted(self.memories)
-        lowest, highest = self.limits(seeds[0])[0], self.limits(seeds[-1])[1]
+        lowest, highest = self.stack.limits(seeds[0])[0], self.stack.limits(seeds[-1])[1]
         if seeds[0] in changed:
             self.walk(seeds[0], -1, lowest - 1, {})
         walked: dict[int, Any] = {}
@@ -137,12 +122,6 @@ class _Walk:
                 self.walk(low, 1, high, walked)
             else:
                 walked.clear()
-
-    def limits(self, seed: int) -> tuple[int, int]:
-        """The first and last slice that a walk from a seed may reach: those of the boxes that it lies in, or all."""
-        spans = [span for span in box_slices(self.scene.prompts, self.grid) if span[0] <= seed <= span[1]]
-        spans = spans or [(0, self.depth - 1)]
-        return min(low for low, _ in spans), max(high for _, high in spans)
 
     def walk(self, seed: int, step: int, stop: int, walked: dict[int, Any]) -> None:
         """Answers the slices after a seed, before `stop` or until the target ends; `walked` goes along."""
