@@ -215,6 +215,17 @@ def test_ct_of_chaos_shows_only_the_liver(tmp_path: Path) -> None:
     assert [len(case.annotated) for case in open_dataset(tmp_path).cases] == [1, 4, 4, 4]
 
 
+def test_an_organ_of_chaos_is_a_range_of_grey(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    trees.chaos(tmp_path)
+    greys = np.resize(np.array([54, 55, 70, 71, 110, 135, 174, 200, 240, 255]), trees.SHAPE[:2])
+    trees.picture(tmp_path / "Train_Sets/MR/1/T2SPIR/Ground/IMG-0002-00000.png", greys)
+    dataset = open_dataset(tmp_path)
+    labels = read_labels(dataset, dataset.cases[-1])
+    voxels = {name: int(labels.mask(name)[..., 0].sum()) for name in dataset.labels}
+    assert voxels == {"liver": 6, "right kidney": 6, "left kidney": 3, "spleen": 6}
+
+
 def test_a_folder_in_the_name_of_an_image_is_kept(tmp_path: Path) -> None:
     trees.chexmask(tmp_path)
     table = tmp_path / "OriginalResolution/VinDr-CXR.csv"

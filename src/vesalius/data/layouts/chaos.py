@@ -16,7 +16,12 @@ from vesalius.errors import FormatError
 if TYPE_CHECKING:
     from vesalius.segmentation import Segmentation
 
-HALF_RANGE = 12  # grey levels around a code that still mean it: 55 to 70 is liver, and so on
+RANGES = {  # the grey levels that mean each organ of MR, as the provider says; its codes lie in them
+    "liver": (55, 70),
+    "right kidney": (110, 135),
+    "left kidney": (175, 200),
+    "spleen": (240, 255),
+}
 
 
 def open_chaos(folder: Path) -> Dataset:
@@ -49,10 +54,10 @@ def read_slices(dataset: Dataset, case: Case) -> Segmentation:
         )
     picture_of = dict(zip(sorted(files, key=natural), pictures, strict=True))
     grid = read(case.image).grid
-    values = np.concatenate([read(picture_of[file]).voxels[0] for file in files], axis=2).astype(int)
+    values = np.concatenate([read(picture_of[file]).voxels[0] for file in files], axis=2)
     if case.modality == "CT":
         return layer_masks(dataset, case, [("liver", values > 0)], grid)
-    masks = [(name, abs(values - code) <= HALF_RANGE) for name, code in dataset.labels.items()]
+    masks = ((name, (low <= values) & (values <= high)) for name, (low, high) in RANGES.items())
     return layer_masks(dataset, case, masks, grid)
 
 
