@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import TextIO
 
 from vesalius.cli.app import app
 from vesalius.errors import VesaliusError, VesaliusWarning
@@ -32,7 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
     return code
 
 
-def show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Prints our own warnings as one sentence, and those of others as Python does."""
     if issubclass(category, VesaliusWarning):
         print(f"vesalius: {message}", file=sys.stderr)
