@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -19,10 +20,12 @@ from vesalius.evaluate.statistics import Interval, bootstrap_mean
 from vesalius.evaluate.summary import (
     average,
     count_missing,
+    metrics_of,
     pick_cases,
     pool_draws,
     rank_cases,
     shared,
+    split_units,
     summarise_all,
 )
 from vesalius.evaluate.table import WHOLE_CASE, Record
@@ -66,6 +69,13 @@ def test_only_what_both_have_is_shared() -> None:
     assert [[row.case for row in rows] for rows in shared(first, second)] == [["a"], ["a"]]
 
 
+def test_lengths_in_different_units_are_not_averaged() -> None:
+    rows = [record("a", 3.0, metric="hd95"), replace(record("b", 40.0, metric="hd95"), unit="px"), record("a", 0.5)]
+    assert metrics_of(split_units(rows)) == ["hd95 (mm)", "hd95 (px)", "dice"]
+    page = make_page(Evaluation("two units", {}, rows))
+    assert '<th class="number">hd95 (px)</th>' in page and "21.5" not in page
+
+
 def test_summaries_are_json_without_nan() -> None:
     found = summarise_all(records())
     assert list(found) == ["all", "cases", "structures"]
@@ -96,7 +106,6 @@ def test_the_page_is_whole_and_says_what_is_not_in_it() -> None:
         "vesalius-s: clicks",
         {"model": "vesalius-s & co"},
         records(),
-        ("dice", "hd95"),
         failed={"x": "x.nii.gz is damaged; copy it again."},
         left=("x", "y"),
         alone=("pred/extra.nii.gz",),
@@ -114,12 +123,12 @@ def test_the_page_is_whole_and_says_what_is_not_in_it() -> None:
 
 
 def test_one_patient_has_no_interval_and_that_is_said() -> None:
-    page = make_page(Evaluation("one", {}, [record("a", 0.5), record("a", 0.7)], ("dice",)))
+    page = make_page(Evaluation("one", {}, [record("a", 0.5), record("a", 0.7)]))
     assert "without an interval, since they are of one patient" in page and "0.600<small> n 2" in page
 
 
 def test_a_page_without_any_record_still_says_why() -> None:
-    page = make_page(Evaluation("nothing", {}, [], ("dice",), failed={"a": "It is bad; mend it."}))
+    page = make_page(Evaluation("nothing", {}, [], failed={"a": "It is bad; mend it."}))
     assert "It is bad; mend it." in page and "Over all structures" not in page
 
 
@@ -127,9 +136,9 @@ def test_plots_put_values_where_they_belong() -> None:
     rows = [Dots("liver", [(0.0, "a"), (1.0, "b"), (np.nan, "c")], bootstrap_mean([0, 1], ["a", "b"]))]
     svg = ElementTree.fromstring(plot_dots(rows, "1"))
     dots = svg.findall(".//{*}circle")
-    assert [dot.get("cx") for dot in dots] == ["200.0", "736.0"]
+    assert [dot.get("cx") for dot in dots] == ["210.0", "736.0"]
     assert [dot[0].text for dot in dots] == ["a: 0", "b: 1"]
-    assert svg.find(".//{*}line[@class='mean']").get("x1") == "468.0"  # type: ignore[union-attr]
+    assert svg.find(".//{*}line[@class='mean']").get("x1") == "473.0"  # type: ignore[union-attr]
     assert plot_dots([Dots("none", [(np.nan, "a")], bootstrap_mean([np.nan], ["a"]))], "") == ""
 
 
@@ -137,7 +146,7 @@ def test_of_many_values_some_are_drawn_with_the_extremes() -> None:
     values = [(n / 1000, str(n)) for n in range(1001)]
     svg = ElementTree.fromstring(plot_dots([Dots("liver", values, Interval(0.5, 0.4, 0.6, 1001, 1001, 0))], "1"))
     dots = svg.findall(".//{*}circle")
-    assert len(dots) == 200 and [dots[0].get("cx"), dots[-1].get("cx")] == ["200.0", "736.0"]
+    assert len(dots) == 200 and [dots[0].get("cx"), dots[-1].get("cx")] == ["210.0", "736.0"]
 
 
 def test_steps_have_a_whisker_where_there_is_an_interval() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from vesalius.cli.tables import print_table
 from vesalius.errors import FormatError
 from vesalius.evaluate.statistics import Difference, compare, pair_key, rank_stability
-from vesalius.evaluate.summary import average, join_structures, pool_draws, shared
+from vesalius.evaluate.summary import average, join_structures, pool_draws, shared, split_units
 from vesalius.evaluate.table import WHOLE_CASE, Record, less_is_better, read_csv
 
 SURE = 0.05
@@ -75,7 +75,7 @@ def _chosen(records: Sequence[Record], metrics: tuple[str, ...]) -> list[Record]
     """The records of the metrics, draws averaged; errors without their sign, so that less is better."""
     rows = [row for row in records if not metrics or row.metric in metrics]
     rows = [replace(row, value=abs(row.value)) if less_is_better(row.metric) else row for row in rows]
-    return average(pool_draws(rows))
+    return average(split_units(pool_draws(rows)))
 
 
 def _ranks(tables: dict[str, list[Record]]) -> dict[str, dict[str, list[float]]]:

@@ -29,9 +29,11 @@ from vesalius.evaluate.statistics import Interval, summarise
 from vesalius.evaluate.summary import (
     count_missing,
     join_structures,
+    metrics_of,
     pick_cases,
     pool_draws,
     rank_cases,
+    split_units,
     summarise_all,
     whole_cases,
 )
@@ -167,10 +169,8 @@ def _finish(works: list[Work], words: str, asked: Asked, report: _Report) -> Non
         "alone": list(report.alone),
     }
     write_whole(asked.output / "summary.json", json.dumps(summary, indent=1) + "\n")
-    pictures = _draw(report, records, asked)
-    evaluation = Evaluation(
-        report.title, report.facts, records, asked.metrics, outcome.failed, left, report.alone, pictures
-    )
+    pictures = _draw(report, split_units(records))
+    evaluation = Evaluation(report.title, report.facts, records, outcome.failed, left, report.alone, pictures)
     write_page(evaluation, asked.output / "report.html")
     if asked.as_json:
         print(json.dumps(summary, indent=1))
@@ -180,10 +180,10 @@ def _finish(works: list[Work], words: str, asked: Asked, report: _Report) -> Non
         raise typer.Exit(1)
 
 
-def _draw(report: _Report, records: list[Record], asked: Asked) -> list[tuple[str, bytes]]:
+def _draw(report: _Report, records: list[Record]) -> list[tuple[str, bytes]]:
     """Pictures of the worst, the median and the best case; without one where its image cannot be read."""
     pictures = []
-    for word, row in pick_cases(rank_cases(records, asked.metrics[0])):
+    for word, row in pick_cases(rank_cases(records, next(iter(metrics_of(records)), ""))):
         setting = f", {row.setting}" if row.setting else ""
         caption = f"{word}: {row.case}{setting}, mean {row.metric} {row.value:.3f}"
         try:
@@ -200,14 +200,14 @@ def _draw(report: _Report, records: list[Record], asked: Asked) -> list[tuple[st
 
 def _print(evaluation: Evaluation, outcome: Outcome, output: Path) -> None:
     """The means over all structures and of whole cases, what was missing, and what is not in the numbers."""
-    pooled = pool_draws(evaluation.records)
+    pooled = split_units(pool_draws(evaluation.records))
     for rows in (join_structures(pooled), whole_cases(pooled)):
         metrics = list(dict.fromkeys(row.metric for row in rows))
         found = {each.keys: each.interval for each in summarise(rows, ("setting", "metric"))}
         settings = list(dict.fromkeys(row.setting for row in rows))
         cells = [[each, *(_words(found.get((each, metric))) for metric in metrics)] for each in settings]
         print_table(["", *metrics], cells)
-    for name, counts in count_missing(evaluation.records, evaluation.metrics[0]).items():
+    for name, counts in count_missing(evaluation.records, next(iter(metrics_of(evaluation.records)), "")).items():
         print(f"{name}: {', '.join(f'{count} times {status}' for status, count in sorted(counts.items()))}")
     print(f"{len(outcome.done)} done, {len(outcome.skipped)} were done before, {len(outcome.failed)} failed")
     for name, sentence in outcome.failed.items():

@@ -15,8 +15,10 @@ from vesalius.evaluate.statistics import DRAWS, Summary, summarise
 from vesalius.evaluate.summary import (
     count_missing,
     join_structures,
+    metrics_of,
     pool_draws,
     rank_cases,
+    split_units,
     whole_cases,
 )
 from vesalius.evaluate.table import WHOLE_CASE, Record
@@ -47,7 +49,7 @@ MOST_ROWS = 40  # of a plot
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a report is about: `facts` in the order in which they are shown, all records, and the metrics asked for.
+    """What a report is about: `facts` in the order in which they are shown, and all records.
 
     `failed` has a sentence for each case that failed, `left` names those that are not done yet, `alone` the files
     without a partner; `pictures` are captions and PNGs, empty where there is none.
@@ -56,7 +58,6 @@ class Evaluation:
     title: str
     facts: Mapping[str, str]
     records: Sequence[Record]
-    metrics: Sequence[str]
     failed: Mapping[str, str] = field(default_factory=dict)
     left: Sequence[str] = ()
     alone: Sequence[str] = ()
@@ -70,19 +71,20 @@ def write_page(evaluation: Evaluation, path: Path) -> None:
 
 def make_page(evaluation: Evaluation) -> str:
     """The report as HTML."""
-    pooled = pool_draws(evaluation.records)
+    pooled = split_units(pool_draws(evaluation.records))
+    metrics = metrics_of(pooled)
     sections = [_facts(evaluation), _trouble(evaluation)]
     if pooled:
         sections += [
-            _section("Over all structures", _summary_table(join_structures(pooled), ("setting",), evaluation.metrics)),
-            _steps(pooled, evaluation.metrics[0]),
+            _section("Over all structures", _summary_table(join_structures(pooled), ("setting",), metrics)),
+            _steps(pooled, metrics[0]),
             _whole_cases(pooled),
-            _structures(pooled, evaluation.metrics),
-            _breakdown(pooled, "dataset", "By data set", evaluation.metrics),
-            _breakdown(pooled, "modality", "By modality", evaluation.metrics),
-            _worst(evaluation),
+            _structures(pooled, metrics),
+            _breakdown(pooled, "dataset", "By data set", metrics),
+            _breakdown(pooled, "modality", "By modality", metrics),
+            _worst(pooled, metrics[0]),
             _pictures(evaluation.pictures),
-            _missing(evaluation),
+            _missing(evaluation.records),
         ]
     title = escape(evaluation.title)
     return (
@@ -118,7 +120,7 @@ def _table_of(summaries: Sequence[Summary], by: Sequence[str], metrics: Sequence
     found = {each.keys: each for each in summaries}
     rows = list(dict.fromkeys(keys[:-1] for keys in found))
     named = [n for n in range(len(by)) if any(keys[n] for keys in rows)]
-    head = [_name(by[n]) for n in named] + [f"{metric}{_in(units.get(metric, ''))}" for metric in metrics]
+    head = [_name(by[n]) for n in named] + [f"{metric}{_in(units.get(metric, ''), metric)}" for metric in metrics]
     body = []
     for keys in rows:
         cells = [_cell(found.get((*keys, metric))) for metric in metrics]
@@ -189,10 +191,10 @@ def _breakdown(records: Sequence[Record], column: str, title: str, metrics: Sequ
     return _section(title, _summary_table([r for r in rows if r.setting == rows[-1].setting], (column,), metrics))
 
 
-def _worst(evaluation: Evaluation) -> str:
-    ranked = rank_cases(evaluation.records, evaluation.metrics[0])[:WORST]
+def _worst(records: Sequence[Record], metric: str) -> str:
+    ranked = rank_cases(records, metric)[:WORST]
     body = [[escape(row.case), _number(row.value)] for row in ranked]
-    return _section("Worst cases", _table(["case", f"mean {evaluation.metrics[0]}"], body, 1)) if len(body) > 1 else ""
+    return _section("Worst cases", _table(["case", f"mean {metric}"], body, 1)) if len(body) > 1 else ""
 
 
 def _pictures(pictures: Sequence[tuple[str, bytes]]) -> str:
@@ -208,9 +210,9 @@ def _image(caption: str, png: bytes) -> str:
     return f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">' if png else ""
 
 
-def _missing(evaluation: Evaluation) -> str:
+def _missing(records: Sequence[Record]) -> str:
     """How often a structure was missing on a side, and what it counts as."""
-    found = count_missing(evaluation.records, evaluation.metrics[0])
+    found = count_missing(records, metrics_of(records)[0])
     kinds = sorted({status for counts in found.values() for status in counts})
     body = [[escape(name), *(str(counts[kind] or "–") for kind in kinds)] for name, counts in found.items()]
     note = '<p class="note">What is missing, and after the colon what that counts as; times, over all settings.</p>'
@@ -236,8 +238,8 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _in(unit: str) -> str:
-    return f" ({unit})" if unit not in ("", "1") else ""
+def _in(unit: str, metric: str) -> str:
+    return f" ({unit})" if unit not in ("", "1") and f"({unit})" not in metric else ""
 
 
 def _name(column: str) -> str:

@@ -9,7 +9,7 @@ from html import escape
 
 from vesalius.evaluate.statistics import Interval
 
-WIDTH, ROW, LEFT, RIGHT = 760, 30, 200, 24
+WIDTH, ROW, LEFT, RIGHT = 760, 30, 210, 24
 TICKS = 5
 MOST_DOTS = 200  # in one row
 
@@ -106,7 +106,7 @@ def _x(value: float, low: float, high: float) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / (high - low)
 
 
-def _shorten(label: str, most: int = 30) -> str:
+def _shorten(label: str, most: int = 26) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
 
 

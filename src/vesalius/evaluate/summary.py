@@ -18,6 +18,25 @@ def pool_draws(records: Iterable[Record]) -> list[Record]:
     return [replace(each, setting=each.setting.split(", draw ")[0].split(", episode ")[0]) for each in records]
 
 
+def split_units(records: Iterable[Record]) -> list[Record]:
+    """Where one metric has several units (mm and pixels), each becomes a metric of its own: "hd95 (mm)", "hd95 (px)".
+
+    Lengths in different units have no mean.
+    """
+    rows = list(records)
+    units: dict[str, set[str]] = {}
+    for row in rows:
+        units.setdefault(row.metric, set()).add(row.unit)
+    return [
+        replace(each, metric=f"{each.metric} ({each.unit})") if len(units[each.metric]) > 1 else each for each in rows
+    ]
+
+
+def metrics_of(records: Iterable[Record]) -> list[str]:
+    """The metrics of structures, in the order in which they were asked for."""
+    return list(dict.fromkeys(row.metric for row in records if row.structure != WHOLE_CASE))
+
+
 def join_structures(records: Iterable[Record]) -> list[Record]:
     """The records of all structures under one name, without those that are about a whole case."""
     return [replace(each, structure=ALL) for each in records if each.structure != WHOLE_CASE]
@@ -93,7 +112,7 @@ def to_json(summaries: Iterable[Summary], by: Sequence[str]) -> list[dict[str, o
 
 def summarise_all(records: Sequence[Record]) -> dict[str, list[dict[str, object]]]:
     """The breakdowns of an evaluation: over all, by structure, and by data set and modality where there are several."""
-    pooled = pool_draws(records)
+    pooled = split_units(pool_draws(records))
     by, each = ("setting", "metric"), ("setting", "structure", "metric")
     found = {
         "all": to_json(summarise(join_structures(pooled), by), by),
