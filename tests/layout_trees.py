@@ -138,6 +138,8 @@ def kits(root: Path) -> None:
 
 def ircadb(root: Path) -> None:
     patient = root / "3Dircadb1/3Dircadb1.1"
+    text(root / "3Dircadb1.zip", "the archive that all came from")
+    text(patient / "PATIENT_DICOM.zip", "one of those inside")
     dicom(patient / "PATIENT_DICOM", numbers("1", (6, 5, 12)), "image_{}")
     for structure in ("liver", "livertumor01"):
         dicom(patient / f"MASKS_DICOM/{structure}", mask((6, 5, 12)) * 255, "image_{}")

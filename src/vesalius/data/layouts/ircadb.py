@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 def open_ircadb(folder: Path) -> Dataset:
     """Every patient whose two archives are unpacked; the codes follow the order of the structures' names."""
     cases = []
-    for patient in search(folder, "3Dircadb1.*"):
-        if patient.is_dir():
-            images, masks = _unpacked(patient, "PATIENT_DICOM"), _unpacked(patient, "MASKS_DICOM")
-            parts = tuple(sorted(path for path in masks.iterdir() if path.is_dir()))
-            names = tuple(part.name for part in parts)
-            cases.append(Case(patient.name, images, masks, names, "train", patient.name, parts=parts))
+    for patient in sorted({path.parent for path in search(folder, "3Dircadb1.*/PATIENT_DICOM*")}):
+        images, masks = _unpacked(patient, "PATIENT_DICOM"), _unpacked(patient, "MASKS_DICOM")
+        parts = tuple(sorted(path for path in masks.iterdir() if path.is_dir()))
+        names = tuple(part.name for part in parts)
+        cases.append(Case(patient.name, images, masks, names, "train", patient.name, parts=parts))
     return LAYOUT.dataset(cases, number(*sorted({name for case in cases for name in case.annotated})))
 
 
