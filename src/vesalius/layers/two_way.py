@@ -87,9 +87,9 @@ class Attention(nn.Module):
     def look(self, tokens: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """What tokens `(B, N, C)` see of an image `(1 | B, M, C)`. The bias of keys moves all of a token's alike."""
         asked = split_heads(self.q_proj(tokens)) @ self.k_proj.weight.unflatten(0, (HEADS, -1))
-        asked = asked.reshape(len(key), 1, -1, key.shape[2])
+        asked = asked.reshape(key.shape[0], 1, -1, key.shape[2])  # `len` would fix the size in an export
         seen = F.scaled_dot_product_attention(asked, key[:, None], value[:, None], scale=self.scale)
-        seen = seen.view(len(tokens), HEADS, -1, value.shape[2]) @ self.v_proj.weight.unflatten(0, (HEADS, -1)).mT
+        seen = seen.view(tokens.shape[0], HEADS, -1, value.shape[2]) @ self.v_proj.weight.unflatten(0, (HEADS, -1)).mT
         return self.out_proj(seen.transpose(1, 2).flatten(2) + self.v_proj.bias)
 
     def spread(self, image: Tensor, key: Tensor, value: Tensor) -> Tensor:
