@@ -206,7 +206,8 @@ def _print(evaluation: Evaluation, outcome: Outcome, output: Path) -> None:
         found = {each.keys: each.interval for each in summarise(rows, ("setting", "metric"))}
         settings = list(dict.fromkeys(row.setting for row in rows))
         cells = [[each, *(_words(found.get((each, metric))) for metric in metrics)] for each in settings]
-        print_table(["", *metrics], cells)
+        if cells:
+            print_table(["", *metrics], cells)
     for name, counts in count_missing(evaluation.records, next(iter(metrics_of(evaluation.records)), "")).items():
         print(f"{name}: {', '.join(f'{count} times {status}' for status, count in sorted(counts.items()))}")
     print(f"{len(outcome.done)} done, {len(outcome.skipped)} were done before, {len(outcome.failed)} failed")
