@@ -72,7 +72,7 @@ def forget_drawings(model: Any) -> None:
 
 
 def judge_without_looking(model: Any) -> None:
-    clear(model.mask_decoder.judge[2])
+    clear(model.mask_decoder.critic[2])
 
 
 @torch.no_grad()

@@ -24,7 +24,8 @@ from torch.export import Dim
 
 from vesalius.download import cache_folder, hash_file
 from vesalius.errors import CardError, FormatError
-from vesalius.models.vesalius_s import MEAN, STD, VesaliusS
+from vesalius.layers.imagenet import MEAN, STD
+from vesalius.models.vesalius_s import VesaliusS
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3  # of the greatest |torch - ONNX|, as a part of the greatest |torch|

@@ -16,6 +16,7 @@ from vesalius.models.vesalius_s import (
     Frame,
     Seen,
     VesaliusS,
+    closeness,
     draw_prompts,
     draw_strokes,
     first_crop,
@@ -131,6 +132,33 @@ def test_one_embedding_serves_many_prompts(model: VesaliusS) -> None:
         alone, judged = model.decode(features, places[row : row + 1], signs[row : row + 1], None, None)
         torch.testing.assert_close(masks[row : row + 1], alone, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(dice[row : row + 1], judged, rtol=1e-4, atol=1e-4)
+
+
+def test_what_lies_near_a_click_tells_a_mask_around_it_from_one_beside_it() -> None:
+    masks = torch.zeros(1, 2, 16, 16)
+    masks[0, 0, 4:12, 4:12], masks[0, 1, 4:12, 12:] = 1, 1
+    places = torch.tensor([[[31.5, 31.5], [0, 0]]])  # the middle of the first mask, and padding
+    near = closeness(masks, places, torch.tensor([[1, -1]]))[0].unflatten(1, (-1, 2))
+    around, beside = near[:, :, 0]
+    assert around[0] > 0.99 and beside[0] < 0.01
+    assert (around.diff() < 0).all() and (beside[:3].diff() > 0).all()  # the further, the less and the more
+    assert not near[:, :, 1].any()  # nothing negative was said
+    negative = closeness(masks, places, torch.tensor([[0, -1]]))[0].unflatten(1, (-1, 2))
+    torch.testing.assert_close(negative[:, :, 1], near[:, :, 0])
+
+
+@torch.inference_mode()
+def test_the_critic_sees_the_other_masks() -> None:
+    decoder = VesaliusS(OPTIONS).mask_decoder
+    torch.nn.init.normal_(decoder.critic[2].weight)
+    masks, tokens, image = torch.randn(1, 4, 32, 32), torch.randn(1, 5, 256), torch.randn(1, 32, 16, 16)
+    clicks = torch.tensor([[[20.0, 20]]]), torch.tensor([[1]])
+    before = decoder.quality(masks, tokens, image, clicks)
+    masks[:, 3] += 3
+    after = decoder.quality(masks, tokens, image, clicks)
+    assert ((after - before).abs() > 1e-5).all()
+    elsewhere = decoder.quality(masks, tokens, image, (clicks[0] + 30, clicks[1]))
+    assert ((elsewhere - after).abs() > 1e-5).all()
 
 
 def test_a_box_reaches_the_outer_edges_of_its_pixels(model: VesaliusS, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def args(tmp_path_factory: pytest.TempPathFactory) -> Args:
         steps=4,
         warmup=1,
         save_every=2,
-        superpixels=2,
+        regions=2,
         painted=0.3,
         unlabelled=0.3,
     )
@@ -106,6 +106,17 @@ def test_the_weights_written_are_half_precision_and_start_the_next_run(args: Arg
     assert not interactive.start_from(model, tmp_path / "one" / "weights.safetensors")
 
 
+def test_only_what_is_named_learns(args: Args, tmp_path: Path) -> None:
+    interactive.main(dataclasses.replace(args, out=str(tmp_path / "first"), steps=1))
+    start = tmp_path / "first" / "weights.safetensors"
+    critic = ("mask_decoder.critic.", "mask_decoder.iou_prediction_head.")
+    second = dataclasses.replace(args, start=str(start), out=str(tmp_path / "second"), only=",".join(critic), steps=3)
+    interactive.main(second)
+    before, after = load_file(start), load_file(tmp_path / "second" / "weights.safetensors")
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed and all(name.startswith(critic) for name in changed)
+
+
 def test_weights_of_another_network_are_refused(args: Args, tmp_path: Path) -> None:
     save_file({"image_encoder.other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CardError, match="another model"):
@@ -126,6 +137,11 @@ def test_only_the_train_split_is_seen_and_the_demo_is_left_out(args: Args) -> No
 
 def test_a_modality_can_be_left_out(args: Args) -> None:
     assert interactive.read_shelf(dataclasses.replace(args, without="MR,US")).labelled == []
+    facts = Path(args.data) / "discs" / "dataset.json"
+    kept = facts.read_text()
+    facts.write_text(kept.replace('"US"', '"MR, US"'))
+    assert interactive.read_shelf(dataclasses.replace(args, without="US")).labelled == []
+    facts.write_text(kept)
 
 
 @pytest.mark.parametrize(("painted", "unlabelled"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])

@@ -27,12 +27,12 @@ def centre(region: np.ndarray) -> tuple[int, int]:
 
 
 def click(region: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """A first click: half of the time at the centre, else anywhere inside or, once in five, near the border."""
+    """A first click: mostly at the centre, else anywhere inside or, once in seven, near the border."""
     style = rng.random()
-    if style < 0.5:
+    if style < 0.6:
         return centre(region)
     ys, xs = np.nonzero(region)
-    if style > 0.8:
+    if style > 0.85:
         depths = depth(region)[ys, xs]
         near = np.flatnonzero(depths <= max(np.quantile(depths, 0.25), 1))
         ys, xs = ys[near], xs[near]

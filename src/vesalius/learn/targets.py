@@ -82,7 +82,7 @@ def list_targets(picture: Slice, dataset: Dataset) -> Task:
         for union in _family_unions(parts, owners, dataset):
             if areas[list(union)].sum() >= floor:
                 targets.append(union)
-                weights.append(0.5)
+                weights.append(0.25)
     probability = np.array(weights) / max(sum(weights), 1e-9)
     return Task(dataset.name, dataset.modality, picture.pixels, parts.astype(np.uint16), tuple(targets), probability)
 

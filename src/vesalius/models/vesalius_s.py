@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
+from vesalius.layers.imagenet import MEAN, STD
 from vesalius.layers.norm import LayerNorm2d
 from vesalius.layers.prompt_tokens import (
     CORNER,
@@ -34,26 +35,21 @@ from vesalius.layers.prompt_tokens import (
     tokenize,
 )
 from vesalius.layers.resampling import resize_bilinear
-from vesalius.layers.tiny_vit import TinyVit
+from vesalius.layers.tiny_vit import DEPTHS, HEADS, WIDTHS, TinyVit
 from vesalius.layers.two_way import TwoWayTransformer
 from vesalius.look import Cut, propagate, together
 from vesalius.scene import Cues, Scene, View
 
-MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-STD = np.array([58.395, 57.12, 57.375], np.float32)
 MASK_LOGIT = 8.0  # a mask that a user gave enters the decoder as logits of this size
 CLICK_PX = 2.5  # standard deviation of a click drawn as a map, in pixels of the input
 STROKE_CELLS = 2  # width of a drawn stroke, in cells of the maps (two pixels of the input each)
+REACHES = (3.0, 8.0, 20.0, 50.0)  # standard deviations of what is near a click, in pixels of the input
 FINE, MIDDLE, COARSE = 16, 32, 64  # channels of the detail path at 2, 4 and 8 pixels
 
 MARGIN = 3.0  # a part of the picture is looked at that is so many times as large as the target
 SMALLEST = 48  # pixels of the picture: a smaller part is not looked at
 WHOLE = 0.8  # a part almost as large as the picture is the picture
 CLOSER = 0.4  # a second look is worth it where the part has less than this share of the area of the first
-
-WIDTHS = {"tiny_vit": (64, 128, 160, 320), "tiny_vit_nano": (8, 16, 20, 24)}
-DEPTHS = {"tiny_vit": (2, 2, 6, 2), "tiny_vit_nano": (1, 1, 1, 1)}
-HEADS = {"tiny_vit": (2, 4, 5, 10), "tiny_vit_nano": (1, 2, 2, 2)}
 
 Features = tuple[Tensor, ...]  # 16, 32 and 64 channels at 2, 4 and 8 pixels, 256 at 16
 
@@ -232,7 +228,8 @@ class VesaliusS(nn.Module):
             dense = torch.where(masked[:, None, None, None], dense, self.prompt_encoder.mask(None))
         image = embedding + dense + drawn_embedding
         positions = self.prompt_encoder.pe_layer.dense(height, width)
-        return self.mask_decoder(image, positions, tokens, (fine + drawn_fine, middle, drawn_middle, coarse))
+        details = (fine + drawn_fine, middle, drawn_middle, coarse)
+        return self.mask_decoder(image, positions, tokens, details, (points, signs))
 
     def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Our own file has our own names."""
@@ -297,14 +294,23 @@ class MaskDecoder(nn.Module):
         self.norm = LayerNorm2d(FINE)
         self.fine = nn.Sequential(nn.Conv2d(FINE, FINE, 3, padding=1), nn.GELU(), nn.Conv2d(FINE, FINE, 3, padding=1))
         self.fine_mlps = nn.ModuleList(Mlp(FINE) for _ in range(4))
-        self.judge = nn.Sequential(nn.Linear(2 * WIDTH + MIDDLE + 3, WIDTH), nn.GELU(), nn.Linear(WIDTH, 1))
-        for layer in (*(mlp.get_submodule("layers.2") for mlp in self.fine_mlps), self.judge[2]):
+        seen = 2 * WIDTH + 2 * MIDDLE + 3 + 2 * len(REACHES) + 2 * 4
+        self.critic = nn.Sequential(nn.Linear(seen, WIDTH), nn.GELU(), nn.Linear(WIDTH, 1))
+        for layer in (*(mlp.get_submodule("layers.2") for mlp in self.fine_mlps), self.critic[2]):
             _clear(layer)
 
     def forward(
-        self, image: Tensor, positions: Tensor, prompts: Tensor, details: tuple[Tensor, Tensor, Tensor, Tensor]
+        self,
+        image: Tensor,
+        positions: Tensor,
+        prompts: Tensor,
+        details: tuple[Tensor, Tensor, Tensor, Tensor],
+        clicks: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Four masks `(B, 4, 8h, 8w)` and their predicted Dice `(B, 4)` from `(1 | B, 256, h, w)` and the details."""
+        """Four masks `(B, 4, 8h, 8w)` and their predicted Dice `(B, 4)` from `(1 | B, 256, h, w)` and the details.
+
+        `clicks` are the places `(B, N, 2)` of the prompts in pixels of the input, and what they are `(B, N)`.
+        """
         fine, middle, drawn, coarse = details
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(prompts.shape[0], -1, -1), prompts], dim=1)
@@ -321,23 +327,51 @@ class MaskDecoder(nn.Module):
         kernels = [mlp(tokens[:, i + 1]) for i, mlp in enumerate(self.fine_mlps)]
         details_of = torch.einsum("bmc,bchw->bmhw", torch.stack(kernels, dim=1), half)
         masks = F.interpolate(masks, scale_factor=2, mode="bilinear", align_corners=False) + details_of
-        return masks, self.quality(masks, tokens, quarter)
+        return masks, self.quality(masks, tokens, quarter, clicks)
 
-    def quality(self, masks: Tensor, tokens: Tensor, image: Tensor) -> Tensor:
-        """The Dice expected of each mask: SAM's guess, corrected by a look at the mask and what is inside it."""
-        probability = F.avg_pool2d(masks.detach(), 2).sigmoid().flatten(2)
+    def quality(self, masks: Tensor, tokens: Tensor, image: Tensor, clicks: tuple[Tensor, Tensor]) -> Tensor:
+        """The Dice expected of each mask: SAM's guess, corrected by a critic that sees all four masks.
+
+        Of each it sees the token, what the image shows inside and around it, its size and how sure it is, how much of
+        it lies near the clicks (a person clicks in the middle), and how it overlaps the other three.
+        """
+        probability = F.avg_pool2d(masks.detach(), 2).sigmoid()
+        around = (F.max_pool2d(probability, 5, 1, 2) - probability).flatten(2)
+        near = closeness(probability, *clicks)
+        probability = probability.flatten(2)
         inside = (probability > 0.5).float()
         area, mass = inside.sum(2), probability.sum(2)
         expected = 2 * (probability * inside).sum(2) / (area + mass).clamp(min=1)
-        texture = torch.einsum("bmn,bcn->bmc", probability, image.detach().flatten(2)) / mass.clamp(min=1)[..., None]
+        pixels = image.detach().flatten(2).transpose(1, 2)
+        looks = [part @ pixels / part.sum(2, keepdim=True).clamp(min=1) for part in (probability, around)]
         shape = torch.stack([expected, area.add(1).log() / 8, mass.add(1).log() / 8], dim=2)
-        seen = torch.cat([tokens[:, :1].expand(-1, 4, -1), tokens[:, 1:5], texture, shape], dim=2)
-        return self.iou_prediction_head(tokens[:, 0]) + self.judge(seen)[..., 0]
+        sizes = mass[:, :, None] + mass[:, None]
+        overlaps = 2 * probability @ probability.transpose(1, 2) / sizes.clamp(min=1)
+        larger = (mass.add(1).log()[:, :, None] - mass.add(1).log()[:, None]) / 4
+        of_all = tokens[:, :1].expand(-1, 4, -1)
+        seen = torch.cat([of_all, tokens[:, 1:5], *looks, shape, near, overlaps, larger], dim=2)
+        return self.iou_prediction_head(tokens[:, 0]) + self.critic(seen)[..., 0]
 
 
 def _clear(layer: nn.Module) -> None:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
+
+
+def closeness(masks: Tensor, points: Tensor, signs: Tensor) -> Tensor:
+    """How much of the surroundings of the positive and of the negative clicks lies in each mask (B, M, h, w), which has
+    a quarter of the input's resolution: `(B, M, 2 * reaches)`, the mean over clicks, 0 where there is none."""
+    down = 4.0 * torch.arange(masks.shape[2], device=points.device)[:, None] + 1.5
+    across = 4.0 * torch.arange(masks.shape[3], device=points.device) + 1.5
+    apart = (across - points[..., 0, None, None]) ** 2 + (down - points[..., 1, None, None]) ** 2
+    found = []
+    for reach in REACHES:
+        spots = torch.exp(-apart / (2 * reach**2)).flatten(2)  # (B, N, h * w)
+        shares = masks.flatten(2) @ (spots / spots.sum(2, keepdim=True).clamp(min=1e-6)).transpose(1, 2)
+        for sign in (POSITIVE, NEGATIVE):
+            ours = (signs == sign).float()[:, None]
+            found.append((shares * ours).sum(2) / ours.sum(2).clamp(min=1))
+    return torch.stack(found, dim=2)
 
 
 def draw_prompts(

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vesalius.checkpoint import read_checkpoint
 from vesalius.data.collection import hash_manifest, open_collection
 from vesalius.data.slices import iterate_slices
 from vesalius.errors import CardError
@@ -27,9 +28,11 @@ from vesalius.layers.prompt_tokens import tokenize
 from vesalius.learn import simulate
 from vesalius.learn.augment import move, random_window, recolour
 from vesalius.learn.dice import dice_score, mask_loss
+from vesalius.learn.stable_regions import draw_stable_regions
 from vesalius.learn.superpixels import draw_superpixels
 from vesalius.learn.synthesize import draw_shapes, paint, read_label_maps
 from vesalius.learn.targets import Task, list_regions, list_targets
+from vesalius.models.sam import UNUSED as CLASSIFIER
 from vesalius.models.vesalius_s import MEAN, STD, Features, VesaliusS
 from vesalius.scene import POINTS_OF_A_SCRIBBLE
 
@@ -38,7 +41,8 @@ LABEL_MAPS = "synthseg_labelmaps"
 CHOICE = 0.05  # predicted Dice by which one candidate must be ahead of another to be chosen nearly always
 SHAPES = 0.4  # of the painted pictures, the part whose labels are drawn at random
 PROMPTS = ("click", "box", "scribble", "hint", "lasso")
-UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")  # MobileSAM's ImageNet classifier
+SUPERPIXELS = 0.25  # of the pictures without their labels, the part cut into superpixels; others into even regions
+UNUSED = (*CLASSIFIER, "mask_decoder.judge.")  # of MobileSAM; of version 1
 NEW = ("skips.", "drawing.", "mask_decoder.")  # where vesalius-s has tensors that MobileSAM lacks
 
 
@@ -47,8 +51,8 @@ class Args:
     """Everything that the result depends on; saved as `args.json` in the folder of the run.
 
     With `steps` 0, their number is chosen at the start so that the run takes `minutes`. `painted` and `unlabelled` are
-    the shares of synthetic pictures and of pictures with superpixels for targets; `without` leaves modalities out
-    ("US,2D US").
+    the shares of synthetic pictures and of `regions` pictures cut into even regions or superpixels. `without` leaves
+    modalities out ("fluorescence,histology"); `only` names the tensors that learn, by their first letters ("skips.").
     """
 
     data: str
@@ -65,10 +69,11 @@ class Args:
     fresh_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: int = 50
-    painted: float = 0.1
-    unlabelled: float = 0.07
-    superpixels: int = 400
+    painted: float = 0.06
+    unlabelled: float = 0.08
+    regions: int = 400
     without: str = ""
+    only: str = ""
     bf16: bool = True
     save_every: int = 50
 
@@ -101,6 +106,8 @@ def main(args: Args) -> None:
     model = VesaliusS({"encoder": args.encoder, "size": args.size})
     fresh = start_from(model, Path(args.start))
     model.to(device).eval()  # the batch norms are folded: their statistics stay as they are
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(args.only.split(","))))
     if (out / "args.json").exists():
         args = Args(**json.loads((out / "args.json").read_text(encoding="utf-8")))
     elif args.steps == 0:
@@ -138,7 +145,7 @@ def main(args: Args) -> None:
 
 def start_from(model: VesaliusS, weights: Path) -> set[str]:
     """Load the weights of MobileSAM or of an earlier run; returns the names of the tensors that the file lacks."""
-    start = {name: tensor.float() for name, tensor in load_file(weights).items() if not name.startswith(UNUSED)}
+    start = {name: tensor for name, tensor in read_checkpoint(weights).items() if not name.startswith(UNUSED)}
     missing, unexpected = model.load_state_dict(start, strict=False)
     if unexpected or not all(name.startswith(NEW) for name in missing):
         raise CardError(f"{weights} is of another model ({unexpected + missing}); start from MobileSAM or vesalius-s.")
@@ -148,8 +155,9 @@ def start_from(model: VesaliusS, weights: Path) -> set[str]:
 def read_shelf(args: Args) -> Shelf:
     """Everything to draw from: labelled pictures, label maps of heads to paint, pictures without their labels."""
     labelled = []
+    unwanted = set(args.without.split(","))
     for dataset in open_collection(Path(args.data)):
-        if dataset.name not in LEFT_OUT and dataset.modality not in args.without.split(","):
+        if dataset.name not in LEFT_OUT and unwanted.isdisjoint(dataset.modality.split(", ")):
             pictures = iterate_slices(dataset, "train", per_plane=2)
             listed = [list_targets(picture, dataset) for picture in pictures]
             labelled.append([task for task in listed if task.targets])
@@ -157,10 +165,14 @@ def read_shelf(args: Args) -> Shelf:
     labelled = [of_set for of_set in labelled if of_set]
     rng = np.random.default_rng(args.seed)
     every = [task for of_set in labelled for task in of_set if task.pixels.dtype == np.uint8]
-    chosen = [every[at] for at in rng.permutation(len(every))[: args.superpixels]]
-    unlabelled = [list_regions(draw_superpixels(task.pixels, rng), task.pixels) for task in chosen]
+    chosen = [every[at] for at in rng.permutation(len(every))[: args.regions]]
+    unlabelled = []
+    for task in chosen:
+        divide = draw_superpixels if rng.random() < SUPERPIXELS else draw_stable_regions
+        unlabelled.append(list_regions(divide(task.pixels, rng), task.pixels))
+    unlabelled = [task for task in unlabelled if task.targets]
     painted = [list_regions(labels) for labels in read_label_maps(Path(args.data) / LABEL_MAPS)]
-    print(f"{len(painted)} label maps, {len(unlabelled)} pictures cut into superpixels", flush=True)
+    print(f"{len(painted)} label maps, {len(unlabelled)} pictures cut into regions", flush=True)
     return Shelf(labelled, painted, unlabelled)
 
 
@@ -183,6 +195,8 @@ def build_optimiser(model: VesaliusS, fresh: set[str], args: Args) -> torch.opti
     """AdamW with rates for the encoder, the rest, and what starts from nothing; vectors do not decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         known = args.encoder_rate if name.startswith("image_encoder.") else args.decoder_rate
         peak = args.fresh_rate if name in fresh else known
         decay = args.weight_decay if parameter.ndim > 1 else 0.0

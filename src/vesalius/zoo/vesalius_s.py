@@ -17,8 +17,8 @@ VESALIUS_S = Card(
     weights=Weights(
         urls=("package:weights/vesalius-s.safetensors",),
         file="vesalius-s.safetensors",
-        sha256="98aa88877b471d7c31b1dcb0bde9bb16c79027b0d623721e38aa6e8e81abcd2a",
-        bytes=21_494_626,
+        sha256="067dd2beb37084385334583befa1bcb9266818d0ad03e8f414af77d5c40ea4df",
+        bytes=21_519_202,
     ),
     licence=Licence(
         code="Apache-2.0",
