@@ -76,6 +76,9 @@ def recolour(picture: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         picture = picture.mean(0, keepdim=True).expand(3, -1, -1)
     if rng.random() < 0.2:
         picture = _redraw_contrast(picture, rng)
+    if grey and rng.random() < 0.2:  # another display window: what is dark or bright may lose its detail
+        low, high = rng.uniform(0, 0.4), rng.uniform(0.6, 1)
+        picture = ((picture - low) / (high - low)).clamp(0, 1)
     if rng.random() < 0.15:
         picture = 1 - picture
     if rng.random() < 0.5:

@@ -9,6 +9,25 @@ import numpy as np
 from PIL import ImageDraw
 
 
+def draw_trunk(pen: ImageDraw.ImageDraw, value: int, rng: np.random.Generator) -> int:
+    """A section of a body that fills most of the picture, with a cavity on either side and what lies between them."""
+    size = np.array(pen.im.size)
+    centre, radii = rng.uniform(0.45, 0.55, size=2) * size, rng.uniform((0.36, 0.28), (0.48, 0.42)) * size
+
+    def draw_part(place: np.ndarray, share: np.ndarray, roughness: float) -> None:
+        nonlocal value
+        around = np.array(outline(np.zeros(2), 1.0, roughness, rng))
+        value += 1
+        pen.polygon([tuple(corner) for corner in centre + (place + around * share) * radii], value)
+
+    draw_part(np.zeros(2), np.ones(2), 0.05)
+    for side in (-1, 1):
+        draw_part(np.array([side * rng.uniform(0.38, 0.5), rng.uniform(-0.1, 0.1)]), rng.uniform(0.3, 0.42, 2), 0.15)
+    for _ in range(rng.integers(1, 5)):
+        draw_part(rng.uniform((-0.25, -0.8), (0.25, 0.8)), rng.uniform(0.06, 0.25, size=2), 0.2)
+    return value
+
+
 def draw_organ(pen: ImageDraw.ImageDraw, value: int, rng: np.random.Generator) -> int:
     """A large outline with up to three lesions in it, some of them with a core."""
     size = np.array(pen.im.size)

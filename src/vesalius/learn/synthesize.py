@@ -16,6 +16,8 @@ from vesalius.data.slices import cut
 from vesalius.errors import FormatError
 from vesalius.learn import shapes
 
+TRUNKS = 0.5  # of the drawn label maps without a ground, the part with a section of a body
+
 
 def read_label_maps(folder: Path, per_plane: int = 12) -> list[np.ndarray]:
     """Slices (H, W) uint8 of the volumes of the train split of a set that has labels only.
@@ -51,6 +53,9 @@ def draw_shapes(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     canvas = Image.fromarray(labels)
     pen = ImageDraw.Draw(canvas)
     value = int(labels.max())
+    if ground == 0 and rng.random() < TRUNKS:
+        shapes.draw_trunk(pen, value, rng)
+        return np.array(canvas, np.int32)
     for _ in range(rng.integers(0 if ground == 2 else 2, 5)):
         kinds = (shapes.draw_organ, shapes.draw_ring, shapes.draw_vessel, shapes.draw_cells)
         value = kinds[rng.choice(4, p=(0.4, 0.2, 0.2, 0.2))](pen, value, rng)
@@ -124,9 +129,11 @@ def _deal_greys(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     tissue = np.concatenate([[0], rng.integers(1, tissues, size=count - 1)])
     means = (rng.permutation(tissues) + rng.uniform(0, 1, size=tissues)) / tissues  # else two are often alike
     strengths = rng.uniform(0, 0.12, size=tissues)
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         means[0], strengths[0] = rng.uniform(0, 0.1), rng.uniform(0, 0.03)
-    own = rng.normal(size=count) * rng.uniform(0, 0.1)  # no two cells of a kind are quite alike
+        if rng.random() < 0.6:  # cavities are as empty as what is around the body
+            tissue[rng.random(count) < 0.4] = 0
+    own = rng.normal(size=count) * rng.uniform(0, 0.1) * (tissue > 0)  # no two cells of a kind are quite alike
     return (means[tissue] + own).astype(np.float32), strengths[tissue].astype(np.float32)
 
 

@@ -22,18 +22,19 @@ from torch import Tensor, nn
 
 from vesalius.checkpoint import read_checkpoint
 from vesalius.data.collection import hash_manifest, open_collection
-from vesalius.data.slices import iterate_slices
+from vesalius.data.slices import iterate_slices, window
 from vesalius.errors import CardError
+from vesalius.layers.imagenet import MEAN, STD
 from vesalius.layers.prompt_tokens import tokenize
 from vesalius.learn import simulate
-from vesalius.learn.augment import move, random_window, recolour
+from vesalius.learn.augment import WIDE_WINDOW, move, random_window, recolour
 from vesalius.learn.dice import dice_score, mask_loss
 from vesalius.learn.stable_regions import draw_stable_regions
 from vesalius.learn.superpixels import draw_superpixels
 from vesalius.learn.synthesize import draw_shapes, paint, read_label_maps
 from vesalius.learn.targets import Task, list_regions, list_targets
 from vesalius.models.sam import UNUSED as CLASSIFIER
-from vesalius.models.vesalius_s import MEAN, STD, Features, VesaliusS
+from vesalius.models.vesalius_s import Features, VesaliusS
 from vesalius.scene import POINTS_OF_A_SCRIBBLE
 
 LEFT_OUT = ("slicerio_chest_ct",)
@@ -164,12 +165,13 @@ def read_shelf(args: Args) -> Shelf:
             print(f"{dataset.name}: {len(labelled[-1])} pictures", flush=True)
     labelled = [of_set for of_set in labelled if of_set]
     rng = np.random.default_rng(args.seed)
-    every = [task for of_set in labelled for task in of_set if task.pixels.dtype == np.uint8]
-    chosen = [every[at] for at in rng.permutation(len(every))[: args.regions]]
     unlabelled = []
-    for task in chosen:
+    for number in range(args.regions if labelled else 0):
+        of_set = labelled[number % len(labelled)]
+        pixels = of_set[rng.integers(len(of_set))].pixels
+        pixels = pixels if pixels.dtype == np.uint8 else window(pixels, *WIDE_WINDOW)
         divide = draw_superpixels if rng.random() < SUPERPIXELS else draw_stable_regions
-        unlabelled.append(list_regions(divide(task.pixels, rng), task.pixels))
+        unlabelled.append(list_regions(divide(pixels, rng), pixels))
     unlabelled = [task for task in unlabelled if task.targets]
     painted = [list_regions(labels) for labels in read_label_maps(Path(args.data) / LABEL_MAPS)]
     print(f"{len(painted)} label maps, {len(unlabelled)} pictures cut into regions", flush=True)
