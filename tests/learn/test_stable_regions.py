@@ -25,8 +25,8 @@ def test_an_even_part_is_found_whole() -> None:
         if regions[60, 40]:
             found += 1
             region = regions == regions[60, 40]
-            assert (region & disc).sum() > 0.95 * max(region.sum(), disc.sum())  # with the spot inside
-    assert found >= 6
+            assert (region & disc).sum() > 0.9 * max(region.sum(), disc.sum())  # with the spot inside
+    assert found >= 4  # where the spot was not found first
 
 
 def test_sizes_are_bounded_and_a_seed_repeats() -> None:

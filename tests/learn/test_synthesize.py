@@ -8,8 +8,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from vesalius.errors import FormatError
+from vesalius.learn.shapes import draw_trunk
 from vesalius.learn.synthesize import draw_shapes, paint, read_label_maps, smooth_noise
 
 
@@ -55,6 +57,24 @@ def test_drawings_hold_from_few_large_to_many_small_shapes() -> None:
     assert max(counts) >= 30
     assert any((labels == 0).mean() > 0.7 for labels in drawings)
     assert any((labels == 0).mean() < 0.3 for labels in drawings)
+
+
+def test_a_trunk_is_a_body_with_a_cavity_on_either_side() -> None:
+    for seed in range(12):
+        canvas = Image.fromarray(np.zeros((120, 160), np.int32))
+        last = draw_trunk(ImageDraw.Draw(canvas), 3, np.random.default_rng(seed))
+        labels = np.array(canvas)
+        assert set(np.unique(labels)) <= {0, *range(4, last + 1)} and last >= 7
+        assert 0.1 < (labels > 0).mean() < 0.85
+        left, right = (np.argwhere(labels == value)[:, 1].mean() for value in (5, 6))
+        assert left < 70 and right > 90
+
+
+def test_a_cavity_may_be_as_black_as_what_is_around() -> None:
+    labels = disc_in_square()
+    pictures = [paint(labels, np.random.default_rng(seed)).astype(float) for seed in range(80)]
+    means = [[picture[labels == value].mean() for value in range(3)] for picture in pictures]
+    assert any(around < 30 and abs(cavity - around) < 8 and body > 80 for around, body, cavity in means)
 
 
 def test_noise_has_the_grain_that_was_asked_for() -> None:
