@@ -41,7 +41,7 @@ class Counted:
         return session.add(vs.Point.from_index(image.grid, (12, 10, 1)))
 
 
-@pytest.fixture(params=["mobile-sam", "sam2.1-hiera-t"])
+@pytest.fixture(params=["mobile-sam", "sam2.1-hiera-t", "vesalius-s"])
 def counted(request: pytest.FixtureRequest, tmp_path: Path) -> Counted:
     return Counted(request.param, tmp_path / "embeddings")
 

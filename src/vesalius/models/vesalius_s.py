@@ -123,17 +123,16 @@ class VesaliusS(nn.Module):
         restored, _, _ = self.answer(self.encode(pixels), frame, view.cues)
         return restored.transpose(1, 2)[..., None]
 
-    def look(self, view: View) -> tuple[Tensor, Tensor, Tensor, Tensor, Frame]:
-        """The features of a view, in the fastest precision, and how its picture was framed."""
-        pixels, frame = self.frame(view)
+    def look(self, view: View) -> Features:
+        """The features of a view, in the fastest precision."""
+        pixels, _ = self.frame(view)
         if self.precision == "onnx":
             features = self.onnx_encoder(pixels)
         else:
             with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 features = self.encode(pixels)
         kept = torch.bfloat16 if self.precision == "bf16" else torch.float32  # half the memory
-        fine, middle, coarse, embedding = (part.to(kept) for part in features)
-        return fine, middle, coarse, embedding, frame
+        return tuple(part.to(kept) for part in features)
 
     def frame(self, view: View) -> tuple[Tensor, Frame]:
         """The picture of a view (1 or 3 channels, one voxel thick), normalised and padded: (1, 3, size, size)."""
@@ -141,19 +140,24 @@ class VesaliusS(nn.Module):
         if channels not in (1, 3):
             raise PromptError(f"This model looks at grey or RGB images; yours has {channels} channels: choose one.")
         rgb = np.broadcast_to(view.pixels[..., 0].transpose(2, 1, 0), (*view.grid.shape[1::-1], 3))
-        scale = self.size / max(rgb.shape[:2])
-        height, width = (max(int(side * scale + 0.5), 1) for side in rgb.shape[:2])
+        frame = self.framing(view.grid.shape)
+        height, width = frame.resized
         resized = (resize_bilinear(np.ascontiguousarray(rgb), height, width) - MEAN) / STD
         pixels = torch.from_numpy(resized).float().permute(2, 0, 1)[None]
         pixels = F.pad(pixels, (0, self.size - width, 0, self.size - height))
-        frame = Frame(self.size, (height, width), (rgb.shape[0], rgb.shape[1]))
         return pixels.to(next(self.parameters()).device), frame
+
+    def framing(self, shape: tuple[int, ...]) -> Frame:
+        """How a picture of (i, j) pixels is brought to the square."""
+        scale = self.size / max(shape[:2])
+        width, height = (max(int(side * scale + 0.5), 1) for side in shape[:2])
+        return Frame(self.size, (height, width), (shape[1], shape[0]))
 
     def cuts(self, view: View, crop: Crop, cues: Cues, memo: Callable[..., Any]) -> list[Cut]:
         """The masks of one prompt set as seen in a part of the picture, the best first."""
         i, j, i_end, j_end = crop
         part = View(view.pixels[:, i:i_end, j:j_end], view.grid.crop((i, j, 0), (i_end - i, j_end - j, 1)))
-        *features, frame = memo(part.grid, lambda: self.look(part))
+        features, frame = memo(part.grid, lambda: self.look(part)), self.framing(part.grid.shape)
         mask = None if cues.mask is None else cues.mask[i:i_end, j:j_end]
         feedback = None if cues.feedback is None else move_logits(cues.feedback, crop, frame, view.grid.shape[:2])
         offset = np.array([i, j, 0])
@@ -161,8 +165,8 @@ class VesaliusS(nn.Module):
         cues = Cues(cues.points - offset, cues.positive, cues.boxes - offset, mask, feedback, strokes)
         if len(cues.boxes) > 1:
             each = [replace(cues, boxes=box[None]) for box in cues.boxes]
-            return [together(self.placed(tuple(features), frame, one, crop, view)[0] for one in each)]
-        return self.placed(tuple(features), frame, cues, crop, view)
+            return [together(self.placed(features, frame, one, crop, view)[0] for one in each)]
+        return self.placed(features, frame, cues, crop, view)
 
     def placed(self, features: Features, frame: Frame, cues: Cues, crop: Crop, view: View) -> list[Cut]:
         """The masks of a part of the picture in the whole picture, the best first."""
