@@ -228,10 +228,13 @@ class _Walk:
 
     def walk(self, start: int, seed: Kept, step: int, limit: int) -> Iterator[tuple[int, Kept]]:
         """The slices after `start`, up to `limit` included, until the target ends."""
+        ahead = range(start + step, limit + step, step)
+        if not ahead:  # in a picture a seed's tone would take as long as its mask
+            return
         carried = seed.mask
         least = SMALLEST_SLICE * carried.sum()
         tone = _tone(self.stack.view(start, Cues()), carried)
-        for k in range(start + step, limit + step, step):
+        for k in ahead:
             self.scene.progress(f"{self.scene.plane} slice {k}")
             view = self.stack.view(k, Cues())
             pieces = []
