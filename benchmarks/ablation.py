@@ -71,7 +71,7 @@ def forget_drawings(model: Any) -> None:
     drawing.forward = lambda maps: tuple(torch.zeros_like(part) for part in draw(maps))
 
 
-def judge_without_looking(model: Any) -> None:
+def silence_critic(model: Any) -> None:
     clear(model.mask_decoder.critic[2])
 
 
@@ -86,7 +86,7 @@ PARTS: dict[str, Callable[[Any], None]] = {
     "looking from near": look_from_far_only,
     "the finer half of the decoder": forget_details,
     "prompts drawn as maps": forget_drawings,
-    "the look at the mask that is judged": judge_without_looking,
+    "the critic": silence_critic,
 }
 
 if __name__ == "__main__":
