@@ -52,7 +52,7 @@ def labels(path: Path, code: int = 1) -> Path:
 def text(path: Path, content: object) -> None:
     """A text file, or JSON of anything else."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
 def picture(path: Path, pixels: NDArray) -> None:

@@ -28,7 +28,7 @@ ALLOWED = {  # what the modules of a room may import of vesalius at any place in
     "checkpoint": {"errors"},
     "releases": {"card", "checkpoint", "download", "errors", "zoo"},
     "hub": {"card", "checkpoint", "download", "errors", "export", "releases", "session", "zoo"},
-    "export": {"download", "errors", "models"},
+    "export": {"download", "errors", "layers", "models"},
     "report": STATE | {"download"},
     "overlay": STATE,
     "batch": {"errors"},
