@@ -34,7 +34,7 @@ class Task:
 
 
 CT_TASKS = (
-    Task("right lung", points=((90, 60, 20),), reference="right lung"),
+    Task("right lung", points=((90, 60, 20), (75, 84, 20)), reference="right lung"),
     Task("left lung", points=((40, 60, 20), (45, 85, 20)), reference="left lung"),
     Task(
         "thoracic spine",  # a box with depth, which ends the walk above and below, and the first and last vertebra
