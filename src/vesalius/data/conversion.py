@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vesalius.data.case import Case, Dataset
-from vesalius.data.layout import number
+from vesalius.data.layout import number, place_in_task
 from vesalius.data.layouts import bids, msd, nnunet, npz
 from vesalius.data.reading import SAME_MM, find_values, read_image, read_labels
 from vesalius.data.record import claim_folder, write_record
@@ -21,7 +21,7 @@ from vesalius.errors import FormatError, VesaliusError
 from vesalius.labels import LabelSpace
 from vesalius.segmentation import Segmentation
 
-PLACES = {"msd": msd.place_msd, "nnunet": nnunet.place_nnunet, "bids": bids.place_bids, "npz": npz.place_npz}
+PLACES = {"msd": place_in_task, "nnunet": place_in_task, "bids": bids.place_bids, "npz": npz.place_npz}
 
 
 @dataclass

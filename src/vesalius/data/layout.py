@@ -146,3 +146,17 @@ def _keys(path: Path) -> Iterable[str]:
         return load_json(path)
     except FormatError:
         return ()
+
+
+def place_in_task(folder: Path, case: Case) -> Path:
+    """Where MSD, and nnU-Net after it, keep the labels of a case; its images lie in the folder beside."""
+    return folder / f"labels{'Ts' if case.split == 'test' else 'Tr'}" / f"{case.id}.nii.gz"
+
+
+def make_task_folders(folder: Path, case: Case) -> tuple[Path, Path]:
+    """The folder for the images of a case and the file for its labels, ready to be written."""
+    label = place_in_task(folder, case)
+    images = folder / label.parent.name.replace("labels", "images")
+    for made in (images, label.parent):
+        made.mkdir(parents=True, exist_ok=True)
+    return images, label

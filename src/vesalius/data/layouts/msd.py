@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vesalius.data.case import Case, Dataset
-from vesalius.data.layout import Layout, find_one, guess_modality, load_json, stem
+from vesalius.data.layout import Layout, find_one, guess_modality, load_json, make_task_folders, stem
 from vesalius.data.record import apply_record, write_json
 from vesalius.errors import FormatError
 
@@ -56,19 +56,11 @@ def open_msd(folder: Path) -> Dataset:
     return apply_record(root, found)
 
 
-def place_msd(folder: Path, case: Case) -> Path:
-    """Where the labels of a converted case go."""
-    return folder / f"labels{'Ts' if case.split == 'test' else 'Tr'}" / f"{case.id}.nii.gz"
-
-
 def write_msd_case(folder: Path, case: Case, image: Volume, labels: Segmentation) -> None:
     """The channels as one 4D file, then the labels."""
     from vesalius.io import write
 
-    label = place_msd(folder, case)
-    images = folder / label.parent.name.replace("labels", "images")
-    for made in (images, label.parent):
-        made.mkdir(parents=True, exist_ok=True)
+    images, label = make_task_folders(folder, case)
     _write_channels(image, images / label.name)
     write(labels, label)
 

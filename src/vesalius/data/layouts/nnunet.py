@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vesalius.data.case import Case, Dataset
-from vesalius.data.layout import Layout, find_one, guess_modality, load_json, number
+from vesalius.data.layout import Layout, find_one, guess_modality, load_json, make_task_folders, number
 from vesalius.data.record import apply_record, write_json
 
 if TYPE_CHECKING:
@@ -67,20 +67,12 @@ def read_regions(dataset: Dataset, case: Case) -> Segmentation:
     return layer_masks(dataset, case, masks, found.grid)
 
 
-def place_nnunet(folder: Path, case: Case) -> Path:
-    """Where the labels of a converted case go."""
-    return folder / f"labels{'Ts' if case.split == 'test' else 'Tr'}" / f"{case.id}.nii.gz"
-
-
 def write_nnunet_case(folder: Path, case: Case, image: Volume, labels: Segmentation) -> None:
     """One file for each channel, then the labels with codes that follow each other."""
     from vesalius.io import write
     from vesalius.volume import Volume
 
-    label = place_nnunet(folder, case)
-    images = folder / label.parent.name.replace("labels", "images")
-    for made in (images, label.parent):
-        made.mkdir(parents=True, exist_ok=True)
+    images, label = make_task_folders(folder, case)
     for n, channel in enumerate(image.voxels):
         write(Volume(channel[None], image.grid, image.source), images / f"{case.id}_{n:04d}.nii.gz")
     write(labels, label)
