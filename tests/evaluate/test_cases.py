@@ -54,6 +54,7 @@ def test_a_trial_knows_names_what_is_absent_and_examples_of_others(tmp_path: Pat
     trial = read_trial(tasks[0], list_offers([dataset]))
     assert trial.present == ("low", "high") and trial.reference.annotated == {"low", "high", "ghost"}
     assert [offer.group for offer in trial.offers] == ["p0", "p0"]  # c2 is of the same patient as c3
+    assert trial.objects is None
     example = trial.offers[0].read("low")
     assert example is not None and example.mask.voxels.sum() == 7 * 9 * 4
     assert trial.offers[0].read("ghost") is None
@@ -75,7 +76,9 @@ def test_objects_are_structures_the_largest_first(tmp_path: Path) -> None:
     for n in range(OBJECTS + 3):
         labels[n, : n + 2, 0] = n + 1
     write(Volume(labels[None], GRID), path)
-    reference = read_trial(list_tasks([dataset], "val")[0]).reference
+    trial = read_trial(list_tasks([dataset], "val")[0])
+    reference, objects = trial.reference, trial.objects
+    assert objects is not None and objects.kind == "low" and objects.values.max() == OBJECTS + 3
     assert len(reference.labels.names) == OBJECTS and reference.labels.names[0] == "low 1"
     assert reference.mask("low 1").sum() == OBJECTS + 4 > reference.mask("low 2").sum()
 

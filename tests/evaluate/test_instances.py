@@ -16,6 +16,8 @@ def test_scores_by_hand() -> None:
     found = Matching((0.6, 0.9), missed=1, spurious=3)
     assert found.f1() == pytest.approx(2 / 4)
     assert found.panoptic_quality() == pytest.approx(1.5 / 4)
+    assert found.mean_dice() == pytest.approx((0.75 + 1.8 / 1.9) / 2)
+    assert Matching((), missed=2, spurious=0).mean_dice() == 0
     assert np.isnan([Matching((), 0, 0).f1(), Matching((), 0, 0).panoptic_quality()]).all()
     assert Matching((), missed=2, spurious=0).f1() == 0
 
@@ -72,4 +74,5 @@ def test_parts_that_touch_by_a_corner_are_one() -> None:
     mask = np.zeros((6, 6, 6), bool)
     mask[1, 1, 1] = mask[2, 2, 2] = mask[5, 5, 5] = True
     assert split_components(mask).max() == 2
+    assert split_components(mask, by_corners=False).max() == 3
     assert split_components(mask[:, :, 1]).max() == 1

@@ -15,7 +15,7 @@ from vesalius.data.layout import load_json
 from vesalius.data.reading import read_image, read_labels
 from vesalius.data.registry import open_dataset
 from vesalius.errors import FormatError
-from vesalius.evaluate.trial import Offer, Trial
+from vesalius.evaluate.trial import Objects, Offer, Trial
 from vesalius.labels import LabelSpace
 from vesalius.prompts import Example
 from vesalius.segmentation import Segmentation
@@ -98,7 +98,8 @@ def read_trial(task: Task, offers: Iterable[Offer] = ()) -> Trial:
         )
     own = task.dataset.name, task.case.group
     others = tuple(offer for offer in offers if (offer.dataset, offer.group) != own)
-    return Trial(task.name, image, reference, task.dataset.name, others)
+    objects = Objects(_kind(task.dataset), reference.layers[0]) if task.dataset.label_kind == "instance" else None
+    return Trial(task.name, image, reference, task.dataset.name, others, objects)
 
 
 def read_reference(case: Case, dataset: Dataset) -> Segmentation:
@@ -108,9 +109,14 @@ def read_reference(case: Case, dataset: Dataset) -> Segmentation:
     """
     labels = read_labels(dataset, case)
     if dataset.label_kind == "instance":
-        return _largest_objects(labels, next(iter(dataset.labels), "object"))
+        return _largest_objects(labels, _kind(dataset))
     places = {name: labels.places[name] for name in labels.labels.names if name in labels.annotated}
     return replace(labels, labels=LabelSpace.of(places), places=places, annotated=frozenset(places))
+
+
+def _kind(dataset: Dataset) -> str:
+    """What the objects of an instance set are called."""
+    return next(iter(dataset.labels), "object")
 
 
 def _largest_objects(labels: Segmentation, kind: str) -> Segmentation:

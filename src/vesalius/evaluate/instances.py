@@ -26,6 +26,10 @@ class Matching:
         """The sum of the pairs' IoU in place of their number: F1 times the pairs' mean IoU."""
         return self._over_objects(sum(self.ious))
 
+    def mean_dice(self) -> float:
+        """Of the pairs; 0 where there are none."""
+        return sum(2 * iou / (1 + iou) for iou in self.ious) / max(1, len(self.ious))
+
     def _over_objects(self, found: float) -> float:
         objects = len(self.ious) + (self.missed + self.spurious) / 2
         return found / objects if objects else float("nan")
@@ -49,9 +53,9 @@ def match_instances(prediction: NDArray[np.integer], reference: NDArray[np.integ
     return Matching(ious, missed=len(theirs) - len(ious), spurious=len(ours) - len(ious))
 
 
-def split_components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The connected parts of a mask, numbered from 1; voxels that touch by a corner are connected."""
-    return ndimage.label(mask, np.ones((3,) * mask.ndim))[0]
+def split_components(mask: NDArray[np.bool_], by_corners: bool = True) -> NDArray[np.int32]:
+    """The connected parts of a mask, numbered from 1; voxels that touch by a corner are connected, or only by faces."""
+    return ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim if by_corners else 1))[0]
 
 
 def _assign(rows: NDArray[np.int64], columns: NDArray[np.int64], iou: NDArray[np.float64]) -> tuple[float, ...]:

@@ -34,10 +34,19 @@ class Offer:
 
 
 @dataclass(frozen=True, eq=False)
+class Objects:
+    """All objects of one kind in an image: each has its own value in `values` (i, j, k), which are 0 elsewhere."""
+
+    kind: str
+    values: NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
 class Trial:
     """One image of a data set and its reference on the same grid.
 
-    `offers` are images of other patients, of the same data set and of others, that can be examples.
+    `offers` are images of other patients, of the same data set and of others, that can be examples. In an instance set
+    the reference has the largest `objects` as structures.
     """
 
     case: str
@@ -45,6 +54,7 @@ class Trial:
     reference: Segmentation
     dataset: str = ""
     offers: tuple[Offer, ...] = ()
+    objects: Objects | None = None
 
     @cached_property
     def present(self) -> tuple[str, ...]:
@@ -65,6 +75,7 @@ class Found:
     reference: Segmentation
     seconds: float
     asked: tuple[str, ...]
+    objects: Objects | None = None
 
 
 class Conversation:
@@ -84,7 +95,7 @@ class Conversation:
         """The answers so far, and the seconds since they were last asked for."""
         seconds, self.seconds = self.seconds, 0.0
         names = trial.present if asked is None else tuple(asked)
-        return Found(setting, self.session.result(), trial.reference, seconds, names)
+        return Found(setting, self.session.result(), trial.reference, seconds, names, trial.objects)
 
     @contextmanager
     def _clock(self) -> Iterator[None]:

@@ -14,9 +14,9 @@ from scipy import ndimage
 from phantoms import ORDERS
 from toy_models import Alike, two_structures
 from vesalius.evaluate.protocols import find_protocol
-from vesalius.evaluate.protocols.challenge import challenge_spacing, score_as_challenge
+from vesalius.evaluate.protocols.challenge import challenge_spacing, score_as_challenge, score_objects_as_challenge
 from vesalius.evaluate.protocols.cvpr2025 import area_under, middle_box, summarise
-from vesalius.evaluate.trial import Found
+from vesalius.evaluate.trial import Found, Objects
 from vesalius.grid import Grid, make_grid
 from vesalius.labels import LabelSpace
 from vesalius.prompts import Box
@@ -34,6 +34,11 @@ RECORDED = {
         (0.6824491147111, 0.7278204133848, 0.7677446987416, 0.8493961147116, 0.8923302374106, 0.9917893305193),
         (2.4608613547530, 3.3692759228159),
     ),
+}
+RECORDED_OBJECTS = {  # F1 and DSC_TP of `CVPR25_text_eval.py`
+    0: (0.5454545454545454, 0.7872436286182715),
+    1: (0.7368421052631577, 0.8080174175265222),
+    2: (0.34782608695652173, 0.7971536969590343),
 }
 
 
@@ -97,6 +102,18 @@ def test_nsd_is_zero_where_dice_is_small_and_nothing_is_scored_against_nothing()
     empty = Segmentation(np.zeros_like(trial.reference.layers), trial.image.grid, LabelSpace(), {})
     assert score_as_challenge(empty, trial.reference) == (0, 0)
     assert np.isnan(score_as_challenge(trial.reference, empty)).all()
+
+
+@pytest.mark.parametrize(("seed", "scores"), RECORDED_OBJECTS.items())
+def test_objects_are_scored_as_by_the_script_of_the_text_track(seed: int, scores: tuple[float, float]) -> None:
+    rng = np.random.default_rng(seed)
+    field, noise = (ndimage.gaussian_filter(rng.normal(size=(12, 30, 36)), 1.5) for _ in range(2))
+    objects = Objects("nodule", ndimage.label(field > 0.07)[0])
+    found = field + 0.2 * noise > 0.07
+    assert score_objects_as_challenge(found, objects) == pytest.approx(scores, abs=1e-12)
+    assert score_objects_as_challenge(np.zeros_like(found), objects) == (0, 0)
+    f1, dice = score_objects_as_challenge(np.zeros_like(found), Objects("nodule", np.zeros(found.shape, np.int32)))
+    assert np.isnan(f1) and dice == 0
 
 
 def test_the_box_has_all_slices_and_the_extent_of_the_middle_one() -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from toy_models import Alike, Named, two_structures
 from vesalius.errors import PromptError
+from vesalius.evaluate.instances import split_components
 from vesalius.evaluate.protocols import PROTOCOLS, find_protocol
 from vesalius.evaluate.protocols.clicks import run, run_box
 from vesalius.evaluate.protocols.jitter import moves
 from vesalius.evaluate.protocols.slices import choose_slice, flat_box
-from vesalius.evaluate.trial import Found, Offer, Trial, box_around, mask_of
+from vesalius.evaluate.trial import Found, Objects, Offer, Trial, box_around, mask_of
 from vesalius.prompts import Box, Example, Point
 from vesalius.volume import Volume
 
@@ -89,6 +90,18 @@ def test_names_are_asked_for_also_where_they_are_absent() -> None:
     scores = protocol.summarise(rounds)
     assert scores["absent"] == scores["false positive rate"] == 1
     assert scores["false positive ml"] == pytest.approx(24 * 2.5 / 1000)
+
+
+def test_objects_are_asked_for_by_their_kind_and_counted() -> None:
+    trial, protocol = two_structures(), find_protocol("named")
+    values = split_components(trial.reference.mask("low"))
+    values[20:, 16:, 10:] = 7  # has the grey of what is around it, so the model misses it
+    (found,) = rounds = list(protocol.run(Named(), replace(trial, objects=Objects("low", values))))
+    assert found.asked == ("low",) and found.reference.mask("low").sum() == (values > 0).sum()
+    assert protocol.summarise is not None
+    scores = protocol.summarise(rounds)
+    assert scores["F1"] == pytest.approx(4 / 5) and scores["DSC_TP"] == 1
+    assert "F1" not in protocol.summarise(list(protocol.run(Named(), trial)))
 
 
 def test_a_model_without_a_common_name_says_what_it_knows() -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from vesalius.evaluate.instances import match_instances, split_components
 from vesalius.evaluate.surfaces import measure_distances
-from vesalius.evaluate.trial import mask_of
+from vesalius.evaluate.trial import Mask, Objects, mask_of
 from vesalius.grid import Grid
 from vesalius.segmentation import Segmentation
 
 TOLERANCE_MM = 2.0
 LEAST_DICE = 0.2  # up to it, NSD is not computed and counts as 0
+LEAST_IOU = 0.5  # of an object that counts as found
 
 
 def score_as_challenge(prediction: Segmentation, reference: Segmentation) -> tuple[float, float]:
@@ -31,6 +33,16 @@ def score_as_challenge(prediction: Segmentation, reference: Segmentation) -> tup
     spacing = challenge_spacing(reference.grid)
     nsd = np.mean([measure_distances(found, mask, spacing).nsd(TOLERANCE_MM) for found, mask in masks])
     return float(dice), float(nsd)
+
+
+def score_objects_as_challenge(found: Mask, objects: Objects) -> tuple[float, float]:
+    """F1 of the objects that were found, and the mean Dice of the pairs: the scores of the text track of 2025.
+
+    The objects of a mask are its parts that are connected by faces. F1 is NaN, and in the script 0, where no object is
+    and none was found.
+    """
+    matching = match_instances(split_components(found, by_corners=False), objects.values, LEAST_IOU)
+    return matching.f1(), matching.mean_dice()
 
 
 def challenge_spacing(grid: Grid) -> tuple[float, ...]:

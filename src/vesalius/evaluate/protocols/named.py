@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vesalius.errors import PromptError
-from vesalius.evaluate.trial import Conversation, Found, Trial, mask_of
+from vesalius.evaluate.protocols.challenge import score_objects_as_challenge
+from vesalius.evaluate.trial import Conversation, Found, Objects, Trial, mask_of
+from vesalius.grid import Grid
 from vesalius.labels import LabelSpace
 from vesalius.prompts import Named, Text
+from vesalius.segmentation import Segmentation
 from vesalius.session import Model
 
 
@@ -17,9 +21,11 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
     """Asks for every structure that was looked for in the reference, also for those that it says are absent.
 
     A model that names its structures is asked once for all that it knows among them ("prompt-free": no place is
-    given); one that reads words is asked for each by its name. Setting: "by name". Raises PromptError where the model
-    knows none of them.
+    given); one that reads words is asked for each by its name. Of an instance set, for all objects at once by the name
+    of their kind. Setting: "by name". Raises PromptError where the model knows none of them.
     """
+    if trial.objects:
+        trial = replace(trial, reference=merge_objects(trial.objects, trial.image.grid))
     looked_for = [name for name in trial.reference.labels.names if name in trial.reference.annotated]
     talk = Conversation(model, trial.image)
     if "named" in model.card.accepts:
@@ -39,8 +45,18 @@ def run(model: Model, trial: Trial) -> Iterator[Found]:
     yield talk.found("by name", trial, asked)
 
 
+def merge_objects(objects: Objects, grid: Grid) -> Segmentation:
+    """All objects as one structure."""
+    place = {objects.kind: (0, 1)}
+    layers = (objects.values > 0).astype(np.uint8)[None]
+    return Segmentation(layers, grid, LabelSpace.of(place), place, frozenset(place))
+
+
 def summarise(rounds: Sequence[Found]) -> dict[str, float]:
-    """Of the absent structures that were asked for: how many, the share that was found nevertheless, and its ml."""
+    """Of the absent structures that were asked for: how many, the share that was found nevertheless, and its ml.
+
+    Of objects also F1 and DSC_TP, as the text track of CVPR 2025 scores them.
+    """
     (only,) = rounds
     absent = [name for name in only.asked if not only.reference.mask(name).any()]
     grid = only.reference.grid
@@ -51,4 +67,7 @@ def summarise(rounds: Sequence[Found]) -> dict[str, float]:
         scores["false positive rate"] = float(np.mean([n > 0 for n in voxels]))
         if grid.calibrated:
             scores["false positive ml"] = float(np.sum(voxels)) * voxel_ml
+    if only.objects:
+        found = mask_of(only.prediction, only.objects.kind)
+        scores["F1"], scores["DSC_TP"] = score_objects_as_challenge(found, only.objects)
     return scores
