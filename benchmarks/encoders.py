@@ -1,7 +1,7 @@
 """How long SAM and SAM 2.1 take: ours against Hugging Face's, in one run, with the same weights.
 
     pip install transformers
-    python benchmarks/encoders.py [--models sam-vit-b,sam2.1-hiera-t] [--threads 2] [--rounds 7]
+    python benchmarks/encoders.py [--models sam-vit-b,sam2.1-hiera-t] [--threads 2] [--rounds 7] [--device cpu]
 
 From the network's input to the decoder's masks: the first prompt with the image encoder, the next one without. Weights
 are random and the same for both, and the masks must agree. Turn by turn, medians; ours also with the encoder in bf16,
@@ -24,6 +24,7 @@ from torch import Tensor
 
 import vesalius as vs
 from vesalius.hub import random_model
+from vesalius.layers.mask_decoder import sets_at_once
 from vesalius.look_memory import Past
 from vesalius.models import sam, sam2
 
@@ -68,18 +69,20 @@ class Ours:
 
     def encode(self, pixels: Tensor) -> Any:
         """What is kept of a picture."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.model.encode(pixels)
 
     def click(self, seen: Any) -> Tensor:
         """The three masks of one click."""
-        return self.decode(seen, *self.tokens(*CLICK, None), True)
+        points, signs = (part.to(seen[0].device) for part in CLICK)
+        return self.decode(seen, *self.tokens(points, signs, None), True)
 
     def boxes_at_once(self, seen: Any, boxes: Tensor) -> list[Tensor]:
         """One mask for each box (B, 4), as many boxes together as a session decodes."""
-        points, signs = torch.zeros(len(boxes), 0, 2), torch.zeros(len(boxes), 0, dtype=torch.long)
-        places, signs = self.tokens(points, signs, boxes)
-        few = zip(places.split(sam.TOGETHER), signs.split(sam.TOGETHER), strict=True)
+        points = boxes.new_zeros(len(boxes), 0, 2)
+        places, signs = self.tokens(points, points[..., 0].long(), boxes)
+        count = sets_at_once(boxes.device)
+        few = zip(places.split(count), signs.split(count), strict=True)
         return [self.decode(seen, *tokens, False) for tokens in few]
 
     def boxes_one_by_one(self, seen: Any, boxes: Tensor) -> list[Tensor]:
@@ -104,14 +107,14 @@ class Theirs:
 
     precision = "fp32"
 
-    def __init__(self, card: str, state: dict[str, Tensor]) -> None:
+    def __init__(self, card: str, state: dict[str, Tensor], device: torch.device) -> None:
         first = card == "sam-vit-b"
         config, model = (
             (transformers.SamConfig, transformers.SamModel)
             if first
             else (transformers.Sam2Config, transformers.Sam2Model)
         )
-        self.model = model(config()).eval()
+        self.model = model(config()).to(device).eval()
         renamed = rename(state, RENAMED | (RENAMED_SAM if first else RENAMED_SAM2))
         matrix = "shared_image_embedding.positional_embedding"
         renamed["prompt_encoder.shared_embedding.positional_embedding"] = renamed[matrix]
@@ -126,7 +129,7 @@ class Theirs:
 
     def click(self, seen: Any) -> Tensor:
         """The three masks of one click."""
-        points, signs = CLICK
+        points, signs = (part.to(self.model.device) for part in CLICK)
         return self.model(image_embeddings=seen, input_points=points[None], input_labels=signs[None]).pred_masks[0]
 
 
@@ -136,20 +139,22 @@ def main() -> None:
     parser.add_argument("--models", default="sam-vit-b,sam2.1-hiera-t")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {args.threads} threads")
+    chip = torch.cuda.get_device_name() if args.device.startswith("cuda") else f"{args.threads} threads"
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {chip}")
     for card in args.models.split(","):
         with torch.inference_mode():
-            compare(card, args.rounds)
+            compare(card, args.rounds, torch.device(args.device))
 
 
-def compare(card: str, rounds: int) -> None:
+def compare(card: str, rounds: int, device: torch.device) -> None:
     """One model: clicks against the peer's, then boxes."""
-    model = random_model(vs.find_card(card), tiny=False)
-    theirs = Theirs(card, model.state_dict())
+    model = random_model(vs.find_card(card), tiny=False).to(device)
+    theirs = Theirs(card, model.state_dict(), device)
     contenders: dict[str, Any] = {"theirs": theirs, "ours": Ours(model, "fp32"), "ours bf16": Ours(model, "bf16")}
-    pixels = torch.randn(1, 3, 1024, 1024)
+    pixels = torch.randn(1, 3, 1024, 1024, device=device)
     kept = {name: one.encode(pixels) for name, one in contenders.items()}
     masks = {name: one.click(kept[name]) for name, one in contenders.items()}
     for name in list(contenders)[1:]:
@@ -167,8 +172,8 @@ def compare(card: str, rounds: int) -> None:
         said = ", ".join(f"{name} {ms:.1f} ms" for name, ms in taken.items())
         ratios = ", ".join(f"{name} {taken['theirs'] / taken[name]:.2f}" for name in list(contenders)[1:])
         print(f"{card}, {what}: {said}; times faster than theirs: {ratios}")
-    corners = 900 * torch.rand(BOXES, 2)
-    boxes = torch.cat([corners, corners + 20 + 100 * torch.rand(BOXES, 2)], dim=1)
+    corners = 900 * torch.rand(BOXES, 2, device=device)
+    boxes = torch.cat([corners, corners + 20 + 100 * torch.rand_like(corners)], dim=1)
     for name in list(contenders)[1:]:
         one, seen = contenders[name], kept[name]
         works = {
@@ -185,11 +190,19 @@ def interleave(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
     taken: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
+            wait_for_the_gpu()
             began = time.perf_counter()
             work()
+            wait_for_the_gpu()
             if turn:
                 taken[name].append(1000 * (time.perf_counter() - began))
     return {name: median(each) for name, each in taken.items()}
+
+
+def wait_for_the_gpu() -> None:
+    """Until it has done all that it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def rename(state: dict[str, Tensor], renamed: dict[str, Any]) -> dict[str, Tensor]:

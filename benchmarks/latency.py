@@ -1,6 +1,6 @@
 """How long a click takes: the default model against MobileSAM at 1024 px, in one run.
 
-    python benchmarks/latency.py [--weights mobile_sam.pt] [--threads 2] [--rounds 9]
+    python benchmarks/latency.py [--weights mobile_sam.pt] [--threads 2] [--rounds 9] [--device cpu]
 
 Both segment the same generated picture through the same `Session`, each in its best precision on this machine, turn by
 turn; medians are printed. The first click includes the image encoder, the next one only prompts and mask decoder. Time
@@ -29,13 +29,18 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="MobileSAM's released file")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    peer = vs.load("mobile-sam", args.weights) if args.weights else random_model(vs.find_card("mobile-sam"), tiny=False)
-    set_precision(peer, "cpu", "auto")
-    models = {"vesalius-s": vs.load("vesalius-s"), "mobile-sam": peer}
-    print(f"torch {torch.__version__}, {args.threads} threads, 512 x 512 picture, median of {args.rounds} turns")
+    if args.weights:
+        peer = vs.load("mobile-sam", args.weights, args.device)
+    else:
+        peer = random_model(vs.find_card("mobile-sam"), tiny=False).to(args.device)
+        set_precision(peer, args.device, "auto")
+    models = {"vesalius-s": vs.load("vesalius-s", device=args.device), "mobile-sam": peer}
+    chip = torch.cuda.get_device_name() if args.device.startswith("cuda") else f"{args.threads} threads"
+    print(f"torch {torch.__version__}, {chip}, 512 x 512 picture, median of {args.rounds} turns")
     for size, radius in {"large": 120, "small": 14}.items():
         first: dict[str, list[float]] = {name: [] for name in models}
         following: dict[str, list[float]] = {name: [] for name in models}

@@ -3,6 +3,7 @@
     pip install monai pandas blosc2 threadpoolctl
     pip install --no-deps nnunetv2 dynamic-network-architectures acvl-utils batchgenerators batchgeneratorsv2
     python benchmarks/windows.py [--shape 256,256,200] [--spacing 1.6,1.6,2] [--worked 3] [--runs ours,nnunet,monai]
+        [--device cpu]
 
 One network with random weights, in a folder of results of nnU-Net, and one generated chest CT. Each contender runs in a
 process of its own, from the image in memory to labels on its own grid, and prints seconds and peak memory above what
@@ -50,13 +51,14 @@ def main() -> None:
     parser.add_argument("--stages", type=int, default=len(WIDTHS), help="of the network, from the finest")
     parser.add_argument("--convs", type=int, default=2, help="convolutions of a stage")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", default="ours,nnunet,monai")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.run:
-        RUNS[args.run](args.folder)
+        RUNS[args.run](args.folder, args.device)
         return
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -66,10 +68,12 @@ def main() -> None:
         make_results(folder, args.classes, args.patch, args.worked, WIDTHS[: args.stages], args.convs)
         print(
             f"{args.shape} voxels of {args.spacing} mm, worked at {args.worked} mm, {args.classes} classes, windows of"
-            f" {args.patch}, {args.stages} stages of {args.convs}, {args.threads} threads, torch {torch.__version__}"
+            f" {args.patch}, {args.stages} stages of {args.convs}, {args.threads} threads, torch {torch.__version__},"
+            f" {torch.cuda.get_device_name() if args.device.startswith('cuda') else args.device}"
         )
         for run in args.runs.split(","):
             command = [sys.executable, __file__, "--run", run, "--folder", place, "--threads", str(args.threads)]
+            command += ["--device", args.device]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{run} failed:\n{done.stderr[-2000:]}")
@@ -169,12 +173,12 @@ def make_results(folder: Path, classes: int, patch: int, worked_mm: float, width
     torch.save(record | {"network_weights": state}, folder / "fold_0/checkpoint_final.pth")
 
 
-def run_ours(folder: Path) -> None:
+def run_ours(folder: Path, device: str) -> None:
     """Vesalius: a session without a prompt."""
     from vesalius import hub, look_windows  # noqa: F401
 
     measured = Measured("ours")
-    model = vs.load(str(folder))
+    model = vs.load(str(folder), device=device)
     image = vs.Volume(np.load(folder / "ct.npy")[None], grid_of(folder), vs.Source(modality="CT"))
     with measured:
         found = vs.Session(model, image).add()
@@ -182,13 +186,13 @@ def run_ours(folder: Path) -> None:
     np.save(folder / "ours.npy", found.layers[0])
 
 
-def run_nnunet(folder: Path) -> None:
+def run_nnunet(folder: Path, device: str) -> None:
     """nnU-Net: its preprocessing, sliding window, resampling of the logits and their largest."""
     from nnunetv2.inference import predict_from_raw_data
     from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
     measured = Measured("nnunet")
-    predictor = nnunet_predictor(folder)
+    predictor = nnunet_predictor(folder, device)
     setting, plans = predictor.configuration_manager, predictor.plans_manager
     pixels = np.load(folder / "ct.npy").transpose(2, 1, 0)[None].astype(np.float32)
     properties = {"spacing": list(grid_of(folder).spacing_mm[::-1])}
@@ -224,17 +228,17 @@ def save(folder: Path, name: str, labels: np.ndarray, sure: np.ndarray) -> None:
     np.save(folder / f"{name}_sure.npy", sure.transpose(2, 1, 0))
 
 
-def run_monai(folder: Path) -> None:
+def run_monai(folder: Path, device: str) -> None:
     """MONAI: its sliding window over the same pixels through nnU-Net's network, then classes resampled one by one."""
     from monai.inferers import sliding_window_inference
     from nnunetv2.inference import predict_from_raw_data  # noqa: F401
 
     measured = Measured("monai")
-    predictor = nnunet_predictor(folder)
+    predictor = nnunet_predictor(folder, device)
     setting = predictor.configuration_manager
     pixels = np.load(folder / "ct.npy").transpose(2, 1, 0)[None].astype(np.float32)
     properties = {"spacing": list(grid_of(folder).spacing_mm[::-1])}
-    network = predictor.network.eval()
+    network = predictor.network.to(device).eval()
     network.load_state_dict(predictor.list_of_parameters[0])
     with measured, torch.inference_mode():
         preprocessor = setting.preprocessor_class(verbose=False)
@@ -242,20 +246,21 @@ def run_monai(folder: Path) -> None:
             pixels, None, properties, predictor.plans_manager, setting, predictor.dataset_json
         )
         logits = sliding_window_inference(
-            torch.from_numpy(data)[None], setting.patch_size, 1, network, overlap=0.5, mode="gaussian"
+            torch.from_numpy(data)[None].to(device), setting.patch_size, 1, network, overlap=0.5, mode="gaussian"
         )
-        best = torch.full(pixels.shape[1:], -torch.inf)
-        codes = torch.zeros(pixels.shape[1:], dtype=torch.uint8)
+        best = torch.full(pixels.shape[1:], -torch.inf, device=device)
+        codes = torch.zeros(pixels.shape[1:], dtype=torch.uint8, device=device)
         for code in range(logits.shape[1]):
             one = torch.nn.functional.interpolate(logits[:, code : code + 1], best.shape, mode="trilinear")[0, 0]
             larger = one > best
             best[larger], codes[larger] = one[larger], code
+        found = codes.cpu().numpy()
         measured.stop()
-    np.save(folder / "monai.npy", codes.numpy().transpose(2, 1, 0))
+    np.save(folder / "monai.npy", found.transpose(2, 1, 0))
 
 
-def nnunet_predictor(folder: Path) -> Any:
-    """nnU-Net's predictor on the CPU without mirroring."""
+def nnunet_predictor(folder: Path, device: str) -> Any:
+    """nnU-Net's predictor without mirroring, which keeps everything on a GPU as long as it fits."""
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         os.environ.setdefault(name, str(folder))
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -263,7 +268,10 @@ def nnunet_predictor(folder: Path) -> Any:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     predictor = nnUNetPredictor(
-        use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False
+        use_mirroring=False,
+        perform_everything_on_device=device != "cpu",
+        device=torch.device(device),
+        allow_tqdm=False,
     )
     dataset = json.loads((folder / "dataset.json").read_text())
     plans = PlansManager(str(folder / "plans.json"))
@@ -295,6 +303,8 @@ class Measured:
         """Ends the measurement."""
         seconds, peak = time.perf_counter() - self.began, peak_memory()
         self.said = f"{self.name:8} {seconds:8.1f} s   {peak - self.held:6.2f} GB above {self.held:.2f}"
+        if torch.cuda.is_available():
+            self.said += f"   {torch.cuda.max_memory_allocated() / 2**30:6.2f} GB of the GPU"
 
     def __exit__(self, *problem: object) -> None:
         print(self.said if not any(problem) else problem)

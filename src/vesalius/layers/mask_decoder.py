@@ -66,3 +66,8 @@ def gather_cells(image: Tensor, times: int) -> Tensor:
     for _ in range(times):
         image = F.pixel_unshuffle(image, 2)
     return image.unflatten(1, (-1, *[4] * times)).flatten(2 + times).permute(0, *range(2 + times, 0, -1))
+
+
+def sets_at_once(device: torch.device) -> int:
+    """How many prompt sets are best decoded at once: more than four do not fit into a processor's caches."""
+    return 4 if device.type == "cpu" else 64

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
 from vesalius.layers.imagenet import MEAN, STD
-from vesalius.layers.mask_decoder import MaskDecoder
+from vesalius.layers.mask_decoder import MaskDecoder, sets_at_once
 from vesalius.layers.prompt_tokens import PromptEncoder, tokenize
 from vesalius.layers.resampling import resize_area, resize_bilinear, resize_cubic
 from vesalius.layers.tiny_vit import DEPTHS, HEADS, WIDTHS, TinyVit
@@ -26,7 +26,6 @@ from vesalius.layers.vit import Vit, resize_positions, resize_relative
 from vesalius.look import Cut, propagate, together
 from vesalius.scene import Cues, Scene, View
 
-TOGETHER = 4  # prompt sets that are decoded at once: more do not fit into a processor's caches
 MASK_LOGIT = 8.0  # a mask that a user gave enters the decoder as logits of this size
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")  # MobileSAM's ImageNet classifier
 
@@ -86,8 +85,9 @@ class Sam(nn.Module):
         """
         embedding = memo(view.grid, lambda: self.look(view))
         frame = memo((view.grid, "frame"), lambda: replace(self.frame(view), pixels=torch.empty(0)))
-        for first in range(0, len(each), TOGETHER):
-            lows, dices = self.answer(embedding, frame, each[first : first + TOGETHER])
+        few = sets_at_once(embedding.device)
+        for first in range(0, len(each), few):
+            lows, dices = self.answer(embedding, frame, each[first : first + few])
             for low, dice in zip(lows, dices, strict=True):
                 order = [n for n in dice.argsort(descending=True, stable=True).tolist() if dice[n] >= lowest]
                 yield [self.cut(low[None, n : n + 1], float(dice[n]), frame) for n in order]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
 from vesalius.layers.hiera import Hiera, HieraPyramid
-from vesalius.layers.mask_decoder import gather_cells, join_cells, split_cells
+from vesalius.layers.mask_decoder import gather_cells, join_cells, sets_at_once, split_cells
 from vesalius.layers.memory import MemoryAttention, MemoryEncoder, sine_distances, sine_positions
 from vesalius.layers.norm import LayerNorm2d
 from vesalius.layers.prompt_tokens import CORNER, OPPOSITE, PADDING, WIDTH, Mlp, PromptEncoder
@@ -32,7 +32,6 @@ from vesalius.scene import Cues, Scene, View
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None]
 REMEMBERED = 64  # channels of a memory
-TOGETHER = 4  # prompt sets that are decoded at once: more do not fit into a processor's caches
 MAPS = 6  # slices walked whose memory maps are looked at
 POINTERS = 15  # slices walked whose pointers are looked at
 MASK_LOGIT = 8.0  # a mask that a user drew enters the decoder as logits of this size
@@ -239,8 +238,9 @@ class Sam2(nn.Module):
         a few at a time.
         """
         image = self.recall(features[0], past)
-        for first in range(0, len(each), TOGETHER):
-            answer = self.answer(features, image, view.grid.shape, each[first : first + TOGETHER])
+        few = sets_at_once(image.device)
+        for first in range(0, len(each), few):
+            answer = self.answer(features, image, view.grid.shape, each[first : first + few])
             for low, iou, tokens, presence in zip(*answer, strict=True):
                 present = past.depth == 1 or float(presence) > 0
                 low = low if present else torch.full_like(low, ABSENT)
