@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -12,7 +13,7 @@ import torch
 
 import vesalius as vs
 from phantoms import ORDERS, ball, grids
-from vesalius.hub import random_model
+from vesalius.hub import random_model, set_precision
 from vesalius.look import slices
 from vesalius.look_examples import example_views
 from vesalius.prompts import KINDS
@@ -22,6 +23,7 @@ from vesalius.segmentation import Segmentation
 CARDS = [card.name for card in vs.CARDS]
 Index = tuple[int, int, int]
 every_card = pytest.mark.parametrize("name", CARDS)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA sees no GPU")
 
 
 @cache
@@ -179,15 +181,16 @@ def test_two_sessions_do_not_touch_each_other(name: str) -> None:
 
 
 @every_card
-def test_forward_learns(name: str) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_forward_learns(name: str, device: str) -> None:
     volume = image()
-    learner = random_model(vs.find_card(name))
+    learner = random_model(vs.find_card(name)).to(device)
     frame = list(slices(volume.grid, "axial"))[1]
     said = prompts(model(name).card, volume.grid)[:1]
     examples = example_views(Scene(volume, "1", (tuple(said),), vs.choose_window(volume), "axial"))
     cues = replace(cues_by_slice(said, frame).get(0, Cues()), examples=examples)
     view = View(volume.to(frame).voxels, frame, cues)
-    truth = torch.tensor(volume.to(frame).voxels > 150).float()
+    truth = torch.tensor(volume.to(frame).voxels > 150, device=device).float()
     optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
     losses = []
     for _ in range(8):
@@ -199,3 +202,20 @@ def test_forward_learns(name: str) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+@needs_gpu
+@every_card
+@pytest.mark.parametrize(("precision", "same"), [("fp32", 0.99), ("auto", 0.9)])  # bf16 has eight bits
+def test_a_gpu_gives_the_masks_of_the_cpu(
+    name: str, precision: str, same: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vesalius.look.PIECES", 1)  # random masks have many pieces
+    volume = image()
+    said = prompts(model(name).card, volume.grid)
+    expected = in_world(session(name, volume).add(*said), volume.grid)
+    there = deepcopy(model(name)).to("cuda")
+    set_precision(there, "cuda", precision)
+    found = vs.Session(there, volume, plane="axial").add(*said)
+    assert found.grid is volume.grid
+    assert np.mean(in_world(found, volume.grid) == expected) > same

@@ -12,7 +12,7 @@ from torch import Tensor
 def restore(values: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Values (1, 1, h, w) of a network on the pixels (i, j) of a view of `shape`."""
     width, height, _ = shape
-    return F.interpolate(values, (height, width), mode="bilinear")[0, 0].T.cpu()
+    return F.interpolate(values, (height, width), mode="bilinear")[0, 0].T
 
 
 def expected_dice(probability: Tensor) -> float:

@@ -60,7 +60,7 @@ class ScribblePrompt(nn.Module):
         """The mask of one slice, as probability above one half; its logits are what a correction starts from."""
         logits = self.decode(self.look(view))
         probability = restore(logits.sigmoid(), view.grid.shape)
-        return Cut((probability - 0.5).numpy(), expected_dice(probability), logits.cpu().numpy())
+        return Cut((probability - 0.5).cpu().numpy(), expected_dice(probability), logits.cpu().numpy())
 
     def forward(self, view: View) -> Tensor:
         """Mask logits (1, i, j, 1) on the view's grid, differentiable."""

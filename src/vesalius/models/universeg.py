@@ -80,14 +80,14 @@ class UniverSeg(nn.Module):
         """The mask of one slice, as probability above one half."""
         if not self.tiled:
             probability = restore(self.fill(self.picture(view), support), view.grid.shape)
-            return Cut((probability - 0.5).numpy(), expected_dice(probability))
+            return Cut((probability - 0.5).cpu().numpy(), expected_dice(probability))
 
         def encode(windows: Tensor) -> Tensor:
             return self.fill(windows[:, :, 0], support).movedim(1, -1)[:, None]
 
         whole = next(blend(self.grey(view)[0][:, None], encode, self.tile, TILE_STEP))  # one slab, since it is flat
-        probability = whole.planes[0, ..., 0].T.cpu()
-        return Cut((probability - 0.5).numpy(), expected_dice(probability))
+        probability = whole.planes[0, ..., 0].T
+        return Cut((probability - 0.5).cpu().numpy(), expected_dice(probability))
 
     def forward(self, view: View) -> Tensor:
         """Mask logits (1, i, j, 1) on the view's grid, differentiable, from all examples at once; never tiled."""
