@@ -17,6 +17,7 @@ from vesalius.grid import Grid, make_grid
 from vesalius.io import format_of, read, read_segmentation
 from vesalius.io.nifti import PIXELS
 from vesalius.labels import LabelSpace
+from vesalius.prompts import Box
 from vesalius.segmentation import Segmentation
 from vesalius.volume import Volume
 
@@ -45,6 +46,15 @@ def read_labels(dataset: Dataset, case: Case) -> Segmentation:
 
     read_own = find_layout(dataset.layout).read if dataset.layout else None
     return read_own(dataset, case) if read_own else read_label_image(dataset, case)
+
+
+def read_boxes(case: Case, labels: Segmentation) -> dict[str, Box]:
+    """The boxes that the file of a case holds, by the structure of its `labels`; most formats hold none."""
+    if case.image.suffix != ".npz":
+        return {}
+    from vesalius.data.layouts.npz import read_npz_boxes
+
+    return read_npz_boxes(case.image, labels)
 
 
 def read_label_image(dataset: Dataset, case: Case) -> Segmentation:

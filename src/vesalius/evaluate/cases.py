@@ -12,7 +12,7 @@ import numpy as np
 from vesalius.data.case import Case, Dataset
 from vesalius.data.collection import open_collection
 from vesalius.data.layout import load_json
-from vesalius.data.reading import read_image, read_labels
+from vesalius.data.reading import read_boxes, read_image, read_labels
 from vesalius.data.registry import open_dataset
 from vesalius.errors import FormatError
 from vesalius.evaluate.trial import Objects, Offer, Trial
@@ -99,7 +99,8 @@ def read_trial(task: Task, offers: Iterable[Offer] = ()) -> Trial:
     own = task.dataset.name, task.case.group
     others = tuple(offer for offer in offers if (offer.dataset, offer.group) != own)
     objects = Objects(_kind(task.dataset), reference.layers[0]) if task.dataset.label_kind == "instance" else None
-    return Trial(task.name, image, reference, task.dataset.name, others, objects)
+    boxes = partial(read_boxes, task.case, reference)
+    return Trial(task.name, image, reference, task.dataset.name, others, objects, boxes)
 
 
 def read_reference(case: Case, dataset: Dataset) -> Segmentation:

@@ -46,7 +46,7 @@ class Trial:
     """One image of a data set and its reference on the same grid.
 
     `offers` are images of other patients, of the same data set and of others, that can be examples. In an instance set
-    the reference has the largest `objects` as structures.
+    the reference has the largest `objects` as structures. `read_boxes` gives the boxes that come with the case.
     """
 
     case: str
@@ -55,6 +55,7 @@ class Trial:
     dataset: str = ""
     offers: tuple[Offer, ...] = ()
     objects: Objects | None = None
+    read_boxes: Callable[[], dict[str, Box]] = dict
 
     @cached_property
     def present(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The .npz of the CVPR challenges with its labels: `imgs`, `gts` [z, y, x] and `spacing`, one file per case.
+"""The .npz of the CVPR challenges with its labels: `imgs`, `gts` [z, y, x], `spacing` and `boxes`, one file per case.
 
 Converted files say in `affine` and `codes` where the voxels lay before (the format has only the spacing), and in
 `names` what the labels are; the challenges' own programs ignore these. Images are 0..255 in one window, as the format
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vesalius.prompts import Box
     from vesalius.segmentation import Segmentation
     from vesalius.volume import Volume
 
@@ -55,6 +56,28 @@ def read_npz_labels(dataset: Dataset, case: Case) -> Segmentation:
     found = read_segmentation(case.segmentation)
     placed = _restored(Volume(found.layers, found.grid), case.segmentation)
     return name_labels(dataset, case, replace(found, layers=placed.voxels, grid=placed.grid))
+
+
+def read_npz_boxes(path: Path, labels: Segmentation) -> dict[str, Box]:
+    """`boxes` by structure, empty where the file has none: the k-th belongs to the k-th value that `gts` shows.
+
+    `labels` are those of the file. Raises FormatError where there are not as many boxes as values.
+    """
+    import numpy as np
+
+    from vesalius.data.reading import find_values
+    from vesalius.io.prompt_files import read_prompts
+    from vesalius.prompts import Box
+
+    with np.load(path, allow_pickle=False) as stored:
+        if "boxes" not in stored.files:
+            return {}
+    boxes = [prompt for _, prompt in read_prompts(path, labels.grid.orient("LPS")) if isinstance(prompt, Box)]
+    values = sorted(find_values(labels.layers))
+    if len(boxes) != len(values):
+        raise FormatError(f"{path.name} has {len(boxes)} boxes for {len(values)} labels; make its boxes anew.")
+    names = {value: name for name, (_, value) in labels.places.items()}
+    return {names[value]: box for value, box in zip(values, boxes, strict=True) if value in names}
 
 
 def place_npz(folder: Path, case: Case) -> Path:

@@ -28,14 +28,16 @@ LARGEST_SHIFT = 5  # pixels of a picture 256 pixels wide by which the box is loo
 def run(model: Model, trial: Trial) -> Iterator[Found]:
     """A box where the model takes one, then five clicks for each structure, all structures in each round.
 
-    A structure without an error gets no click. Settings: "box", "1 click" to "5 clicks".
+    Boxes are those of the case's file, and made where it has none. A structure without an error gets no click.
+    Settings: "box", "1 click" to "5 clicks".
     """
     talk, grid = Conversation(model, trial.image), trial.image.grid
     names = trial.present
     if "box" in model.card.accepts:
+        boxes = trial.read_boxes()
         for name in names:
             seed = zlib.crc32(f"{trial.case}/{name}".encode())
-            talk.say(middle_box(trial.reference.mask(name), grid, seed), target=name)
+            talk.say(boxes.get(name) or middle_box(trial.reference.mask(name), grid, seed), target=name)
         yield talk.found("box", trial)
     for count in range(1, CLICKS + 1):
         result = talk.session.result()
