@@ -129,6 +129,22 @@ def test_numbers_get_names(folders: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "does not name label values" in capsys.readouterr().err
 
 
+def test_structures_have_tolerances_of_their_own(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "own.json").write_text(json.dumps({"1": 0.1, "2": 50}))
+    assert main(["evaluate", "pred", "ref", "--tolerances", "own.json"]) == 0
+    rows = [row for row in scores(folders / "evaluation") if row["case"] == "b"]
+    assert {row["metric"] for row in rows} == {"dice", "nsd", "hd95"}
+    strict, loose = (float(row["value"]) for row in rows if row["metric"] == "nsd")
+    assert strict < loose == 1
+    assert "1 0.1, 2 50" in (folders / "evaluation" / "report.html").read_text()
+    (folders / "own.json").write_text(json.dumps({"1": 0.1}))
+    assert main(["evaluate", "pred", "ref", "--tolerances", "own.json"]) == 1  # scored anew, as the question changed
+    assert "nsd needs a tolerance of 2; add it" in capsys.readouterr().out
+    (folders / "own.json").write_text(json.dumps({"1": "5 mm"}))
+    assert main(["evaluate", "pred", "ref", "--tolerances", "own.json"]) == 2
+    assert "own.json gives 1 the tolerance '5 mm'; write a number of mm" in capsys.readouterr().err
+
+
 def test_a_bad_image_costs_only_its_picture(folders: Path) -> None:
     (folders / "img").mkdir()
     for name in "abc":
@@ -157,6 +173,7 @@ def test_two_files_are_a_case(folders: Path) -> None:
         (["pred"], "Give the folder of reference masks too"),
         (["pred", "nowhere"], "nowhere is not a folder"),
         (["pred", "ref", "--metrics", "dise"], "There is no metric 'dise'"),
+        (["pred", "ref", "--metrics", "nsd"], "nsd and --tolerances FILE.json go together"),
         (["pred", "ref", "--protocol", "clicks"], "A --protocol is for a model"),
         (["pred", "empty"], "No file of pred has the name of one in empty"),
         (["pred", "-m", "vesalius-s"], "--protocol list names all"),

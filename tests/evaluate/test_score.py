@@ -17,7 +17,7 @@ from vesalius.labels import LabelSpace, Structure
 from vesalius.segmentation import Segmentation
 
 GRID = make_grid((20, 16, 12), np.diag([0.8, 1.0, 2.5, 1]))
-ALL = (*PLAIN, "nsd@2", "f1@0.5", "pq@0.5")
+ALL = (*(name for name in PLAIN if name != "nsd"), "nsd@2", "f1@0.5", "pq@0.5")
 DIAGONAL = math.hypot(20 * 0.8, 16 * 1.0, 12 * 2.5)
 
 
@@ -45,6 +45,21 @@ def test_each_structure_has_the_numbers_of_its_two_masks() -> None:
         expected = {metric: read_metric(metric).value(pair) for metric in ALL}
         assert by_metric(rows, name) == pytest.approx(expected)
     assert {row.metric for row in rows if row.unit == "mm"} == {"hd", "hd95", "assd", "masd"}
+
+
+@pytest.mark.parametrize("grid", [GRID, make_grid((20, 16, 1), np.diag([0.8, 1.0, 2.5, 1]))])
+def test_a_structure_can_have_a_tolerance_of_its_own(grid: Grid) -> None:
+    prediction, reference = (
+        segment({"a": (1, 6), "b": (7, 11)}, grid=grid),
+        segment({"a": (2, 6), "b": (7, 13)}, grid=grid),
+    )
+    rows = score_case(prediction, reference, ("nsd", "nsd@1", "nsd@3"), Policy(tolerances_mm={"A": 1, "b": 3.0}))
+    a, b = by_metric(rows, "a"), by_metric(rows, "b")
+    assert a["nsd"] == a["nsd@1"] < a["nsd@3"] and b["nsd"] == b["nsd@3"] > b["nsd@1"]
+    with pytest.raises(VesaliusError, match="nsd needs a tolerance of b; add it, or use nsd@2"):
+        score_case(prediction, reference, ("nsd",), Policy(tolerances_mm={"a": 1}))
+    one = segment({"a": (1, 6)}, "a b", grid)  # where a structure is missed, its tolerance plays no part
+    assert by_metric(score_case(one, reference, ("nsd",), Policy(tolerances_mm={"a": 1})), "b") == {"nsd": 0}
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -18,6 +18,10 @@ def evaluate(
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the results go.")] = Path("evaluation"),
     metrics: Annotated[str, typer.Option(help="Names with commas: dice, iou, nsd@2, hd95, assd ...")] = "",
+    tolerances: Annotated[
+        Path | None,
+        typer.Option(help="JSON of structures' own tolerances in mm, for nsd without a number: {'liver': 5}."),
+    ] = None,
     images: Annotated[Path | None, typer.Option(help="The folder of images, for the pictures of the report.")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="JSON that names label values: nnU-Net's or MSD's dataset.json, {'liver': 1}.")
@@ -52,15 +56,21 @@ def evaluate(
     failed or found no partner, 2 bad input.
     """
     from vesalius.cli.scored import Asked, score_folders, score_model
-    from vesalius.evaluate.score import METRICS, Policy
+    from vesalius.evaluate.score import METRICS, Policy, read_tolerances
 
     if protocol == "list":
         from vesalius.evaluate.protocols import PROTOCOLS
 
         print("\n".join(f"{each.name:12} {each.summary}" for each in PROTOCOLS.values()))
         return
-    names = tuple(name.strip() for name in metrics.split(",")) if metrics else METRICS
-    policy = Policy(one_empty, both_empty, not_annotated or ("undefined" if model else "empty"))
+    usual = tuple("nsd" if name.startswith("nsd@") else name for name in METRICS) if tolerances else METRICS
+    names = tuple(name.strip() for name in metrics.split(",")) if metrics else usual
+    if ("nsd" in names) != (tolerances is not None):
+        raise FormatError(
+            "The metric nsd and --tolerances FILE.json go together; give both, or nsd@2 for all structures."
+        )
+    own = read_tolerances(tolerances) if tolerances else {}
+    policy = Policy(one_empty, both_empty, not_annotated or ("undefined" if model else "empty"), own)
     asked = Asked(output, names, policy, parse_shard(shard), as_json)
     if model:
         if reference or images or labels or resample != "no":

@@ -60,6 +60,7 @@ class Asked:
     def facts(self) -> dict[str, str]:
         """What a reader of the report must know."""
         policy = self.policy
+        own = ", ".join(f"{name} {mm:g}" for name, mm in policy.tolerances_mm.items())
         return {
             "metrics": ", ".join(self.metrics) + "; distances in mm (pixels where the image has no unit)",
             "missing on one side": f"counts as {policy.one_empty}"
@@ -67,7 +68,7 @@ class Asked:
             "rightly absent": f"counts as {policy.both_empty}",
             "not named by the reference": f"counts as {policy.not_annotated}",
             "vesalius": __version__,
-        }
+        } | ({"tolerances of nsd": own} if own else {})
 
 
 def score_folders(

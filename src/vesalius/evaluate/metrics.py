@@ -4,6 +4,7 @@
 |---|---|---|
 | `dice`, `iou`, `volume_error`, `cldice` | voxels | `overlap` |
 | `nsd@2`, `hd`, `hd95`, `assd`, `masd` | surfaces; NSD at a tolerance, here of 2 mm | `surfaces` |
+| `nsd` | surfaces, at the structure's own tolerance | `surfaces` |
 | `f1@0.5`, `pq@0.5` | connected parts, paired where their IoU is at least, here, 0.5 | `instances` |
 """
 
@@ -21,11 +22,15 @@ from vesalius.evaluate.surfaces import Distances, measure_distances
 
 @dataclass(frozen=True, eq=False)
 class MaskPair:
-    """A structure in the prediction and in the reference, as masks of one shape; what metrics share is made once."""
+    """A structure in the prediction and in the reference, as masks of one shape; what metrics share is made once.
+
+    `tolerance_mm` is the structure's own, NaN where it has none.
+    """
 
     prediction: Mask
     reference: Mask
     spacing_mm: tuple[float, ...]
+    tolerance_mm: float = float("nan")
 
     @cached_property
     def overlap(self) -> Overlap:
@@ -60,6 +65,7 @@ PLAIN = {
     "iou": Metric(lambda pair: pair.overlap.iou()),
     "volume_error": Metric(lambda pair: pair.overlap.volume_error(), perfect=0.0),
     "cldice": Metric(lambda pair: cldice(pair.prediction, pair.reference)),
+    "nsd": Metric(lambda pair: pair.distances.nsd(pair.tolerance_mm), surface=True),
     "hd": Metric(lambda pair: pair.distances.hausdorff(100), perfect=0.0, surface=True, length=True),
     "hd95": Metric(lambda pair: pair.distances.hausdorff(95), perfect=0.0, surface=True, length=True),
     "assd": Metric(lambda pair: pair.distances.assd(), perfect=0.0, surface=True, length=True),

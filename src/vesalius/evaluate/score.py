@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
-from vesalius.errors import GeometryError, VesaliusError
+from vesalius.data.layout import load_json
+from vesalius.errors import FormatError, GeometryError, VesaliusError
 from vesalius.evaluate.metrics import MaskPair, Metric, read_metric
 from vesalius.evaluate.overlap import Mask
 from vesalius.grid import Grid
@@ -37,18 +39,21 @@ Box = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Policy:
-    """What a row says where a structure is missing. The row is there in any case, and its status names the choice.
+    """What a row says where a structure is missing, and the tolerances of structures.
 
+    A row is there in any case, and its status names the choice:
     `one_empty`: only one side has voxels. Overlaps are 0; distances are the diagonal of the image ("worst") or infinite
     ("infinite"); or all is NaN ("undefined").
     `both_empty`: neither side has voxels, as it should be. NaN ("undefined"), or what equal masks have ("perfect").
     `not_annotated`: nobody looked for it in the reference. NaN ("undefined"), or it counts as empty there ("empty"),
     which is for references that do not say what was looked for. Raises VesaliusError for any other word.
+    `tolerances_mm`: at which distance two surfaces of a structure count as the same, for the metric "nsd".
     """
 
     one_empty: Literal["worst", "infinite", "undefined"] = "worst"
     both_empty: Literal["undefined", "perfect"] = "undefined"
     not_annotated: Literal["undefined", "empty"] = "undefined"
+    tolerances_mm: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -77,6 +82,17 @@ class Row:
 DEFAULT_POLICY = Policy()
 
 
+def read_tolerances(path: Path) -> dict[str, float]:
+    """The tolerance of each structure in mm from a JSON file, {"liver": 5}; raises FormatError for anything else."""
+    record = load_json(path)
+    for name, mm in record.items():
+        if not isinstance(mm, int | float) or isinstance(mm, bool) or not 0 < mm < math.inf:
+            raise FormatError(
+                f"{path.name} gives {name} the tolerance {mm!r}; write a number of mm, as in {{'liver': 5}}."
+            )
+    return record
+
+
 def score_case(
     prediction: Segmentation,
     reference: Segmentation,
@@ -90,7 +106,8 @@ def score_case(
     Structures are the same by name or synonym, case ignored; one that the prediction does not name is empty there. A
     grid one voxel thick is 2D. Distances and tolerances are in mm, or in pixels where the grid is not calibrated.
     Structures are shared among `threads`, by default one for each core. Raises GeometryError for different grids, and
-    for surfaces on a sheared one; VesaliusError for an unknown metric.
+    for surfaces on a sheared one; VesaliusError for an unknown metric, and for "nsd" of a structure that the policy has
+    no tolerance for.
     """
     grid = reference.grid
     if not prediction.grid.same_as(grid):
@@ -102,16 +119,23 @@ def score_case(
     if any(metric.surface for metric in chosen.values()):
         _require_right_angles(grid)
     our_boxes, their_boxes = _find_boxes(prediction), _find_boxes(reference)
+    tolerances = {name.lower(): mm for name, mm in policy.tolerances_mm.items()}
+    thin = grid.thin_axis()
 
     def score(our_name: str, their_name: str) -> list[Row]:
         ours, theirs = our_boxes.get(our_name), their_boxes.get(their_name)
         box = _enclose([each for each in (ours, theirs) if each is not None])
         masks = (_cut(prediction, our_name, box), _cut(reference, their_name, box))
-        pair = MaskPair(*masks, grid.spacing_mm) if grid.thin_axis() is None else _flat_pair(*masks, grid)
+        structure = their_name or our_name
+        tolerance = tolerances.get(structure.lower(), math.nan)
+        pair = MaskPair(*masks, grid.spacing_mm, tolerance)
+        pair = pair if thin is None else _flatten(pair, thin)
         annotated = theirs is not None or their_name in reference.annotated
         status = _judge(ours is not None, theirs is not None, annotated, policy)
+        if "nsd" in chosen and status == "scored" and math.isnan(tolerance):
+            raise VesaliusError(f"nsd needs a tolerance of {structure}; add it, or use nsd@2 for one that all share.")
         return [
-            Row(case, their_name or our_name, name, _value(metric, pair, status, grid), _unit(metric, grid), status)
+            Row(case, structure, name, _value(metric, pair, status, grid), _unit(metric, grid), status)
             for name, metric in chosen.items()
         ]
 
@@ -191,11 +215,11 @@ def _cut(segmentation: Segmentation, name: str, box: Box) -> Mask:
     return np.asarray(segmentation.layers[layer][box] == value)
 
 
-def _flat_pair(prediction: Mask, reference: Mask, grid: Grid) -> MaskPair:
-    """Masks (i, j) of a grid that is one voxel thick."""
-    thin = grid.thin_axis()
-    spacing = tuple(mm for axis, mm in enumerate(grid.spacing_mm) if axis != thin)
-    return MaskPair(np.asarray(prediction.any(axis=thin)), np.asarray(reference.any(axis=thin)), spacing)
+def _flatten(pair: MaskPair, thin: int) -> MaskPair:
+    """Masks (i, j) of a grid that is one voxel thick along an axis."""
+    prediction, reference = (np.asarray(mask.any(axis=thin)) for mask in (pair.prediction, pair.reference))
+    spacing = tuple(mm for axis, mm in enumerate(pair.spacing_mm) if axis != thin)
+    return MaskPair(prediction, reference, spacing, pair.tolerance_mm)
 
 
 def _require_right_angles(grid: Grid) -> None:
