@@ -239,6 +239,14 @@ def brats2023(root: Path) -> None:
         labels(root / f"ASNR-MICCAI-BraTS2023-GLI-Challenge-TrainingData/{name}/{name}-seg.nii.gz", 3)
 
 
+def brats2024(root: Path) -> None:
+    for visit in ("100", "101"):
+        name = f"BraTS-GLI-00005-{visit}"
+        for sequence in ("t1n", "t1c", "t2w", "t2f"):
+            image(root / f"training_data1_v2/{name}/{name}-{sequence}.nii.gz")
+        labels(root / f"training_data1_v2/{name}/{name}-seg.nii.gz", 4)
+
+
 def sa_med2d(root: Path) -> None:
     where = root / "SAMed2Dv1"
     name = "ct_00--AbdomenCT1K--Case_00011--x_0041"

@@ -35,6 +35,7 @@ class Row:
 SEQUENCES = ("MR_1_T1DUAL_InPhase", "MR_1_T1DUAL_OutPhase", "MR_1_T2SPIR")
 COLONOGRAPHY = "1.3.6.1.4.1.9328.50.4.0001"
 VISITS = ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001")
+LATE_VISITS = ("BraTS-GLI-00005-100", "BraTS-GLI-00005-101")
 SLICE = "ct_00--AbdomenCT1K--Case_00011--x_0041"
 VERSE = {  # archive and subject of each case
     "dataset-verse19training_sub-verse004": "sub-verse004",
@@ -92,6 +93,14 @@ ROWS = {
         dict.fromkeys(VISITS, "train"),
         "enhancing tumor",
         groups=dict.fromkeys(VISITS, "BraTS-GLI-00000"),
+        modality="MR",
+        channels=4,
+    ),
+    "brats2024": Row(
+        trees.brats2024,
+        dict.fromkeys(LATE_VISITS, "train"),
+        "resection cavity",
+        groups=dict.fromkeys(LATE_VISITS, "BraTS-GLI-00005"),
         modality="MR",
         channels=4,
     ),

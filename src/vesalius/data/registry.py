@@ -60,6 +60,7 @@ LAYOUTS: tuple[Layout, ...] = (  # the first that matches is taken: what has tel
     acdc.LAYOUT,
     flare22.LAYOUT,
     brats.BRATS2021,
+    brats.BRATS2024,
     brats.BRATS2023,
     chexmask.LAYOUT,
     vesalius_sets.LAYOUT,

@@ -1,7 +1,8 @@
-"""BraTS: one folder per case with four MR sequences and `seg`, in the names of 2021 and before, and of 2023.
+"""BraTS: one folder per case with four MR sequences and `seg`, in the names of 2021 and before, of 2023 and of 2024.
 
 Until 2021 `X_{t1,t1ce,t2,flair,seg}.nii.gz` with 4 for the enhancing tumour, from 2023 `X-{t1n,t1c,t2w,t2f,seg}.nii.gz`
-with 3, the last number of the name being the visit. The glioma set of 2024 has one more label, 4: resection cavity.
+with 3, the last number of the name being the visit. Visits after treatment, the gliomas of 2024, count from 100 on and
+have one more label, 4: resection cavity.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ def open_brats2021(folder: Path) -> Dataset:
 def open_brats2023(folder: Path) -> Dataset:
     """Every `BraTS-*/BraTS-*-seg.nii.gz` with its four sequences; visits of one patient stay together."""
     return _open(BRATS2023, folder, "-", "BraTS-*/*-seg.nii.gz")
+
+
+def open_brats2024(folder: Path) -> Dataset:
+    """As 2023; a set of visits before and after treatment is one."""
+    return _open(BRATS2024, folder, "-", "BraTS-GLI-*/*-seg.nii.gz")
 
 
 def _open(layout: Layout, folder: Path, joint: str, pattern: str) -> Dataset:
@@ -53,8 +59,21 @@ BRATS2023 = Layout(
     groups="patient",
     licence="on registration",
     homepage="https://www.synapse.org/#!Synapse:syn51514105",
-    signature=("BraTS-*/*-t1c.nii.gz", "BraTS-*/*-seg.nii.gz"),
+    signature=("BraTS-*/*-0??-t1c.nii.gz", "BraTS-*/*-0??-seg.nii.gz"),
     open=open_brats2023,
     labels=number("necrotic tumor core", "edema", "enhancing tumor"),
+    channels=("t1n", "t1c", "t2w", "t2f"),
+)
+BRATS2024 = Layout(
+    name="brats2024",
+    title="BraTS 2024, gliomas after treatment",
+    modality="MR",
+    annotated="glioma: necrotic core, oedema, enhancing tumour, resection cavity",
+    groups="patient",
+    licence="on registration",
+    homepage="https://www.synapse.org/Synapse:syn53708249",
+    signature=("BraTS-GLI-*/*-1??-t1c.nii.gz", "BraTS-GLI-*/*-1??-seg.nii.gz"),
+    open=open_brats2024,
+    labels=number("necrotic tumor core", "edema", "enhancing tumor", "resection cavity"),
     channels=("t1n", "t1c", "t2w", "t2f"),
 )
