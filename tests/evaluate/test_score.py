@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tracemalloc
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest
 
 from vesalius.errors import GeometryError, VesaliusError
 from vesalius.evaluate.metrics import PLAIN, MaskPair, read_metric
-from vesalius.evaluate.score import Policy, Row, score_case
+from vesalius.evaluate.score import Policy, Row, count_cores, score_case
 from vesalius.grid import Grid, make_grid
 from vesalius.labels import LabelSpace, Structure
 from vesalius.segmentation import Segmentation
@@ -68,6 +69,12 @@ def test_rows_come_in_the_order_of_the_reference(threads: int) -> None:
     rows = score_case(segment({"b": (8, 11), "z": (0, 3), "a": (4, 7)}), reference, ("dice", "hd"), threads=threads)
     assert [row.structure for row in rows] == ["c", "c", "a", "a", "b", "b", "z", "z"]
     assert [row.metric for row in rows] == ["dice", "hd"] * 4
+
+
+@pytest.mark.parametrize(("said", "cores"), [("3", 3), ("4,2", 4), ("", os.cpu_count()), ("0", os.cpu_count())])
+def test_no_more_cores_are_used_than_a_cluster_grants(said: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert count_cores() == cores
 
 
 def test_a_missed_and_a_spurious_structure_are_worst_by_default() -> None:

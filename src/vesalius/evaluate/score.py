@@ -105,9 +105,9 @@ def score_case(
 
     Structures are the same by name or synonym, case ignored; one that the prediction does not name is empty there. A
     grid one voxel thick is 2D. Distances and tolerances are in mm, or in pixels where the grid is not calibrated.
-    Structures are shared among `threads`, by default one for each core. Raises GeometryError for different grids, and
-    for surfaces on a sheared one; VesaliusError for an unknown metric, and for "nsd" of a structure that the policy has
-    no tolerance for.
+    Structures are shared among `threads`, by default as many as `count_cores` finds. Raises GeometryError for different
+    grids, and for surfaces on a sheared one; VesaliusError for an unknown metric, and for "nsd" of a structure that the
+    policy has no tolerance for.
     """
     grid = reference.grid
     if not prediction.grid.same_as(grid):
@@ -139,8 +139,14 @@ def score_case(
             for name, metric in chosen.items()
         ]
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or count_cores()) as pool:
         return [row for rows in pool.map(score, *zip(*_pair_names(prediction, reference), strict=True)) for row in rows]
+
+
+def count_cores() -> int | None:
+    """The cores that this process may use: as many as OMP_NUM_THREADS says, which clusters set, or all."""
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(said) if said.isdecimal() and int(said) else os.cpu_count()
 
 
 def _pair_names(prediction: Segmentation, reference: Segmentation) -> list[tuple[str, str]]:
