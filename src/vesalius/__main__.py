@@ -17,10 +17,11 @@ from vesalius.errors import VesaliusError, VesaliusWarning
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command line (the process's own by default) and returns its exit code."""
     code = 0
+    words = sys.argv[1:] if arguments is None else arguments
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
-            app(arguments, prog_name="vesalius")
+            app(words, prog_name="vesalius", obj=words)  # a command may have to repeat its line (--slurm)
     except SystemExit as end:  # the way that typer returns, after it has reported a wrong option itself
         code = int(end.code or 0)
     except VesaliusError as error:

@@ -33,6 +33,20 @@ class HasName(Protocol):
 Work = TypeVar("Work", bound=HasName)
 
 
+class Runner(Protocol):
+    """Who works on cases: `run_cases` on this machine, or what keeps its promises on others."""
+
+    def __call__(
+        self,
+        cases: list[Work],
+        work: Callable[[Work], None],
+        log: Path,
+        tell: Callable[[str], None],
+        prepare: Callable[[], object] | None = None,
+    ) -> dict[str, str]:
+        """Returns one sentence for each case that failed, by name."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One image, what is said about it, and where its mask and report go."""
@@ -89,13 +103,20 @@ def is_done(case: Case, asked: str) -> bool:
 
 
 def run_cases(
-    cases: list[Work], work: Callable[[Work], None], log: Path, tell: Callable[[str], None]
+    cases: list[Work],
+    work: Callable[[Work], None],
+    log: Path,
+    tell: Callable[[str], None],
+    prepare: Callable[[], object] | None = None,
 ) -> dict[str, str]:
     """Works on each case and returns one sentence for each that failed, by name; `tell` hears each case's end.
 
-    What is not a VesaliusError is a bug: its traceback goes into the file `log`, without the message, which may quote
-    the image's header.
+    `prepare` comes before the first case: what it raises is wrong with every case, and ends the batch. What is not a
+    VesaliusError is a bug: its traceback goes into the file `log`, without the message, which may quote the image's
+    header.
     """
+    if cases and prepare:
+        prepare()
     failed = {}
     for n, case in enumerate(cases, start=1):
         try:

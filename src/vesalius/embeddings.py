@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vesalius.errors import FormatError, PromptError, VesaliusWarning
+from vesalius.files import replacing
 from vesalius.grid import Grid
 from vesalius.scene import Memo
 from vesalius.session import Session
@@ -114,12 +114,10 @@ def write_tensors(file: Path, tensors: tuple[Tensor, ...]) -> None:
     from safetensors.torch import save_file
 
     named = {str(n): tensor.detach().cpu().contiguous() for n, tensor in enumerate(tensors)}
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        save_file(named, part, {"sha256": hash_tensors(named)})
-        part.replace(file)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with replacing(file) as part:
+            save_file(named, part, {"sha256": hash_tensors(named)})
+    except SafetensorError as error:
         raise FormatError(f"{file} cannot be written ({error}); choose another folder for embeddings.") from None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from vesalius.errors import FormatError
+from vesalius.files import replacing
 from vesalius.grid import AXES, PLANES, Grid
 from vesalius.intensity import Window
 from vesalius.prompts import Box, Point, Prompt
@@ -75,13 +75,8 @@ def draw_overlay(
         picture.paste(panel, (left, 0))
         left += panel.width + LINE
     picture.paste(legend, (0, height))
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with replacing(path) as part:
         picture.save(part, "PNG")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FormatError(f"The overlay {path} cannot be written: {error.strerror}; choose another place.") from None
 
 
 def _colours(seg: Segmentation) -> dict[str, Colour]:

@@ -19,7 +19,7 @@ from time import perf_counter
 import numpy as np
 
 from vesalius.download import hash_file, locate_weights
-from vesalius.errors import FormatError
+from vesalius.files import write_text
 from vesalius.grid import Grid
 from vesalius.segmentation import Segmentation
 from vesalius.session import Model, Session
@@ -63,13 +63,7 @@ def make_report(
 
 def write_report(report: Mapping[str, object], path: Path) -> None:
     """Writes the record, whole or not at all; raises FormatError where the file cannot be written."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(json.dumps(report, indent=1) + "\n")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FormatError(f"The report {path} cannot be written: {error.strerror}; choose another place.") from None
+    write_text(path, json.dumps(report, indent=1) + "\n")
 
 
 def _model(model: Model, weights: Path | None) -> dict[str, object]:

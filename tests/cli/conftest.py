@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +76,19 @@ def image(tmp_path: Path, grid: Grid) -> Path:
     path = tmp_path / "ct.nii.gz"
     write(ball(grid), path)
     return path
+
+
+@pytest.fixture
+def folders(tmp_path: Path, grid: Grid, middle: str) -> SimpleNamespace:
+    """Three images with prompts, `a` to `c`."""
+    images, prompts = tmp_path / "images", tmp_path / "prompts"
+    for folder in (images, prompts):
+        folder.mkdir()
+    for name in "abc":
+        write(ball(grid), images / f"{name}.nii.gz")
+        point = {"kind": "point", "target": "ball", "positive": True, "at": [float(n) for n in middle.split(",")]}
+        (prompts / f"{name}.json").write_text(json.dumps({"version": 1, "space": "index", "prompts": [point]}))
+    return SimpleNamespace(images=images, prompts=prompts, masks=tmp_path / "masks")
 
 
 @pytest.fixture

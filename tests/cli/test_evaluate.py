@@ -18,6 +18,19 @@ from vesalius.volume import Volume
 
 GRID = make_grid((16, 14, 8), np.diag([-1.0, -1.0, 2.0, 1]))
 
+SHOWN = '''
+
+class Shown(Bright):
+    """Everything as bright as what an example shows."""
+
+    card = Card("shown", "", "", {}, frozenset({"example"}), 3, "RAS", "", Weights((), ""), Bright.card.licence, "")
+
+    def run(self, scene):
+        shown = scene.rounds[-1][0]
+        grey = shown.image.voxels[shown.mask.voxels > 0].mean()
+        yield Answer(Volume(abs(scene.image.voxels - grey) < 9, scene.image.grid), (scene.target,), score=0.9)
+'''
+
 
 def save(folder: Path, name: str, shift: int = 0, grid: Grid = GRID) -> Path:
     """A label file with the structures 1 and 2, moved by `shift` voxels."""
@@ -229,3 +242,16 @@ def test_a_model_is_asked(data: Path, model: str, tmp_path: Path, capsys: pytest
     (data / "images" / "b.nii.gz").write_bytes((data / "images" / "a.nii.gz").read_bytes())
     assert main(["evaluate", str(data), "-m", model, "--protocol", "box", "-o", str(out)]) == 0
     assert "1 done, 2 were done before, 0 failed" in capsys.readouterr().out
+
+
+def test_examples_are_the_training_cases_of_the_folder(
+    data: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = json.loads((data / "dataset.json").read_text()) | {"split": {"a": "val", "c": "train"}}
+    (data / "dataset.json").write_text(json.dumps(facts))
+    with (tmp_path / "own.py").open("a") as lines:
+        lines.write(SHOWN)
+    call = ["evaluate", str(data), "-m", model.replace("Bright", "Shown"), "-o", str(tmp_path / "out")]
+    assert main([*call, "--protocol", "few-shot", "--metrics", "dice"]) == 0
+    rows = [row for row in scores(tmp_path / "out") if row["metric"] == "dice"]
+    assert rows and {(row["case"], row["value"]) for row in rows} == {("cubes/a", "1.0")}

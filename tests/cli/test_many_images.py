@@ -8,23 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from phantoms import ball
 from vesalius.__main__ import main
-from vesalius.grid import Grid
-from vesalius.io import read_segmentation, write
-
-
-@pytest.fixture
-def folders(tmp_path: Path, grid: Grid, middle: str) -> SimpleNamespace:
-    """Three images with prompts, `a` to `c`."""
-    images, prompts = tmp_path / "images", tmp_path / "prompts"
-    for folder in (images, prompts):
-        folder.mkdir()
-    for name in "abc":
-        write(ball(grid), images / f"{name}.nii.gz")
-        point = {"kind": "point", "target": "ball", "positive": True, "at": [float(n) for n in middle.split(",")]}
-        (prompts / f"{name}.json").write_text(json.dumps({"version": 1, "space": "index", "prompts": [point]}))
-    return SimpleNamespace(images=images, prompts=prompts, masks=tmp_path / "masks")
+from vesalius.io import read_segmentation
 
 
 def call(folders: SimpleNamespace, model: str, *more: str) -> int:
@@ -119,7 +104,14 @@ def test_stopped_batch_goes_on(
 
 @pytest.mark.parametrize(
     ("more", "word"),
-    [(["--shard", "3"], "3/16"), (["--shard", "3/2"], "shard"), (["--point", "1,1,1"], "prompt"), (["--mm"], "prompt")],
+    [
+        (["--shard", "3"], "3/16"),
+        (["--shard", "3/2"], "shard"),
+        (["--shard", "1/2", "--ray", "local"], "give one of them"),
+        (["--slurm", "job.sh", "--ray", "local"], "give one of them"),
+        (["--point", "1,1,1"], "prompt"),
+        (["--mm"], "prompt"),
+    ],
 )
 def test_options_that_do_not_fit(
     folders: SimpleNamespace, model: str, capsys: pytest.CaptureFixture[str], more: list[str], word: str

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from vesalius.cli.arguments import parse_shard
+from vesalius.cli.machines import Cpus, Jobs, Machines, Ray, Shard, Slurm
 from vesalius.errors import FormatError, PromptError
 
 
 def evaluate(
+    context: typer.Context,
     data: Annotated[Path, typer.Argument(metavar="PRED|DATA", help="A folder of masks; with -m a folder of data.")],
     reference: Annotated[
         Path | None, typer.Argument(metavar="[REF]", help="The folder of reference masks of the same names.")
@@ -47,7 +48,11 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or onnx.")] = "auto",
-    shard: Annotated[str, typer.Option(metavar="N/M", help="Every M-th case, from the N-th, as in 2/5.")] = "1/1",
+    shard: Shard = "",
+    slurm: Slurm = None,
+    jobs: Jobs = 8,
+    ray: Ray = "",
+    cpus: Cpus = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Score masks against references, or a model on labelled images.
@@ -71,7 +76,9 @@ def evaluate(
         )
     own = read_tolerances(tolerances) if tolerances else {}
     policy = Policy(one_empty, both_empty, not_annotated or ("undefined" if model else "empty"), own)
-    asked = Asked(output, names, policy, parse_shard(shard), as_json)
+    gpus = int(bool(model) and device != "cpu")
+    machines = Machines(tuple(context.obj), shard, slurm, jobs, ray, cpus, gpus)
+    asked = Asked(output, names, policy, machines, as_json)
     if model:
         if reference or images or labels or resample != "no":
             raise PromptError("With -m give one folder of data, and no --images, --labels or --resample.")

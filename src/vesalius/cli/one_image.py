@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ class Asked:
 
         if "named" not in find_model(self.model)[1].accepts:
             raise PromptError("Nothing says what to segment; give --point, --box, --example or --prompts.")
+
+
+@lru_cache(maxsize=1)
+def load_once(asked: Asked) -> Model:
+    """The model that is asked for, which a process keeps from image to image."""
+    return asked.load()
 
 
 @dataclass(frozen=True)

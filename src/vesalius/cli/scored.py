@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from vesalius import __version__
-from vesalius.batch import take_shard
+from vesalius.cli.machines import Machines
 from vesalius.cli.progress import show_cases
 from vesalius.cli.tables import print_table
 from vesalius.errors import VesaliusError
@@ -23,7 +23,7 @@ from vesalius.evaluate.page import Evaluation, write_page
 from vesalius.evaluate.pairs import Pair, Rules, pair_labels, read_background, read_names, read_pair, score_pair
 from vesalius.evaluate.pictures import draw_errors, mark_errors
 from vesalius.evaluate.protocols import find_protocol
-from vesalius.evaluate.run import Outcome, Work, collect, evaluate, load_case
+from vesalius.evaluate.run import Outcome, Work, collect, evaluate, make_output
 from vesalius.evaluate.score import Policy
 from vesalius.evaluate.statistics import Interval, summarise
 from vesalius.evaluate.summary import (
@@ -49,12 +49,12 @@ Look = Callable[[str], tuple["Volume", "Segmentation", "Segmentation"]]  # a cas
 
 @dataclass(frozen=True)
 class Asked:
-    """Where results go, by what is measured, and which cases are ours: the same for folders and for models."""
+    """Where results go, by what is measured, and on which machines: the same for folders and for models."""
 
     output: Path
     metrics: tuple[str, ...]
     policy: Policy
-    shard: tuple[int, int]
+    machines: Machines
     as_json: bool
 
     def facts(self) -> dict[str, str]:
@@ -69,6 +69,44 @@ class Asked:
             "not named by the reference": f"counts as {policy.not_annotated}",
             "vesalius": __version__,
         } | ({"tolerances of nsd": own} if own else {})
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A model, (name, weights, device, precision), under a protocol on (folder, layout), in words that can travel.
+
+    The last masks of each case go to a file in `masks`.
+    """
+
+    model: tuple[str, Path | None, str, str]
+    protocol: str
+    metrics: tuple[str, ...]
+    policy: Policy
+    data: tuple[Path, str]
+    masks: Path
+
+    def prepare(self) -> None:
+        """Loads the model: what is wrong with it is wrong with every case."""
+        _open_exam(self)
+
+    def score(self, task: Task) -> list[Record]:
+        """The records of a case, by the exam that this process keeps."""
+        return _open_exam(self).score(task, self.mask(task))
+
+    def mask(self, task: Task) -> Path:
+        """Where the masks of a case go."""
+        return self.masks / f"{task.name}.seg.nrrd"
+
+
+@lru_cache(maxsize=1)
+def _open_exam(sitting: Sitting) -> Exam:
+    """The model, and the examples where the protocol gives some."""
+    from vesalius.evaluate.exam import Exam
+    from vesalius.hub import load
+
+    protocol = find_protocol(sitting.protocol)
+    offers = list_offers(open_data(*sitting.data)) if "example" in protocol.needs else ()
+    return Exam(load(*sitting.model), protocol, sitting.metrics, sitting.policy, offers)
 
 
 def score_folders(
@@ -102,33 +140,22 @@ def score_model(
     limit: int,
 ) -> None:
     """Scores the answers of a model, (name, weights, device, precision), on the cases of (folder, layout)."""
-    from vesalius.hub import find_model, load
+    from vesalius.hub import find_model
 
     _check(asked)
     chosen = find_protocol(protocol)
     card = find_model(model[0])[1]
     chosen.check(card)
-    datasets = open_data(*data)
-    tasks = list_tasks(datasets, split, limit)
-    masks = asked.output / "masks"
-
-    @cache
-    def exam() -> Exam:
-        from vesalius.evaluate.exam import Exam
-
-        return Exam(load(*model), chosen, asked.metrics, asked.policy, list_offers(datasets))
-
-    def score(task: Task) -> list[Record]:
-        return exam().score(task, _mask_file(masks, task))
-
-    works = [Work(task.name, task.files, partial(score, task)) for task in tasks]
+    sitting = Sitting(model, protocol, asked.metrics, asked.policy, data, asked.output / "masks")
+    tasks = list_tasks(open_data(*data), split, limit)
+    works = [Work(task.name, task.files, partial(sitting.score, task)) for task in tasks]
     by_name = {task.name: task for task in tasks}
 
     def look(case: str) -> tuple[Volume, Segmentation, Segmentation]:
         from vesalius.io import read_segmentation
 
         trial = read_trial(by_name[case])
-        return trial.image, read_segmentation(_mask_file(masks, by_name[case])), trial.reference
+        return trial.image, read_segmentation(sitting.mask(by_name[case])), trial.reference
 
     seen = [name for name in card.trained_on if name in {task.dataset.name for task in tasks}]
     licences = {task.dataset.name: task.dataset.licence for task in tasks}
@@ -141,9 +168,9 @@ def score_model(
     }
     weights = (model[1].name, model[1].stat().st_mtime_ns) if model[1] else card.weights.sha256
     words = repr((model[0], weights, model[2:], protocol, asked.metrics, asked.policy, __version__))
-    if any(load_case(work, asked.output, words) is None for work in take_shard(works, *asked.shard)):
-        exam()  # what is wrong with the model is wrong with every case
-    _finish(works, words, asked, _Report(f"{card.name}: {chosen.summary}", facts | asked.facts(), look))
+    _finish(
+        works, words, asked, _Report(f"{card.name}: {chosen.summary}", facts | asked.facts(), look), sitting.prepare
+    )
 
 
 @dataclass(frozen=True)
@@ -156,11 +183,17 @@ class _Report:
     alone: Sequence[str] = ()
 
 
-def _finish(works: list[Work], words: str, asked: Asked, report: _Report) -> None:
+def _finish(
+    works: list[Work], words: str, asked: Asked, report: _Report, prepare: Callable[[], object] | None = None
+) -> None:
     """Scores what is left of our shard, and writes and prints what all shards have done; exits with 1 after trouble."""
-    mine = take_shard(works, *asked.shard)
+    mine = asked.machines.own(works)
+    if asked.machines.slurm:
+        make_output(asked.output)
+        asked.machines.write_script(asked.output, len(works))
+        return
     with show_cases(len(mine)) as (_, end):
-        outcome = evaluate(mine, asked.output, words, end)
+        outcome = evaluate(mine, asked.output, words, end, asked.machines.run, prepare)
     records, left = collect(works, asked.output, words)
     write_csv(records, asked.output / "scores.csv")
     summary = summarise_all(records) | {
@@ -229,10 +262,6 @@ def _words(interval: Interval | None) -> str:
     within = f" [{interval.low:.3g}, {interval.high:.3g}]" if interval.groups > 1 else ""
     left = f", {interval.left_out} left out" if interval.left_out else ""
     return f"{interval.mean:.4g}{within} (n {interval.values}{left})"
-
-
-def _mask_file(masks: Path, task: Task) -> Path:
-    return masks / f"{task.name}.seg.nrrd"
 
 
 def _check(asked: Asked) -> None:

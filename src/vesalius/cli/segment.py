@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vesalius.cli.arguments import NAMELESS, Said, default_mask, parse_shard, parse_window
-from vesalius.cli.many_images import Folders, segment_folder
+from vesalius.cli.arguments import NAMELESS, Said, default_mask, parse_window
+from vesalius.cli.machines import Cpus, Jobs, Machines, Ray, Shard, Slurm
+from vesalius.cli.many_images import Batch, Folders, segment_folder
 from vesalius.cli.one_image import Asked, Outputs, segment_image
 from vesalius.download import accept_licence
 from vesalius.errors import PromptError
@@ -16,6 +17,7 @@ from vesalius.zoo import DEFAULT
 
 
 def segment(
+    context: typer.Context,
     image: Annotated[Path, typer.Argument(help="An image, a DICOM folder or zip, or a folder of images.")],
     output: Annotated[
         Path | None,
@@ -65,9 +67,11 @@ def segment(
     overlay: Annotated[
         Path | None, typer.Option(help="Draw a picture of the result (PNG); a folder's: a folder.")
     ] = None,
-    shard: Annotated[
-        str, typer.Option(metavar="N/M", help="Of a folder: every M-th case, from the N-th, as in 3/16.")
-    ] = "",
+    shard: Shard = "",
+    slurm: Slurm = None,
+    jobs: Jobs = 8,
+    ray: Ray = "",
+    cpus: Cpus = 4,
     suffix: Annotated[str, typer.Option("--format", help="Of a folder: the suffix of its masks (.seg.nrrd).")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -85,9 +89,10 @@ def segment(
     if prompts and prompts.is_dir():
         if output is None or report or said != Said(target, file=prompts):
             raise PromptError("A folder needs -o FOLDER and takes no --report and no prompts but those of its files.")
-        folders = Folders(image, prompts, output, overlay, suffix or ".seg.nrrd")
-        segment_folder(folders, target, asked, parse_shard(shard or "1/1"), as_json)
+        batch = Batch(Folders(image, prompts, output, overlay, suffix or ".seg.nrrd"), target, asked)
+        machines = Machines(tuple(context.obj), shard, slurm, jobs, ray, cpus, int(device != "cpu"))
+        segment_folder(batch, machines, as_json)
         return
-    if shard or suffix:
-        raise PromptError("--shard and --format are for a folder of images; give --prompts FOLDER.")
+    if shard or slurm or ray or suffix:
+        raise PromptError("--shard, --slurm, --ray and --format are for a folder of images; give --prompts FOLDER.")
     segment_image(image, said, asked, Outputs(output or default_mask(image), report, overlay), as_json)

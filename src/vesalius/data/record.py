@@ -12,6 +12,7 @@ from pathlib import Path
 from vesalius.data.case import Dataset
 from vesalius.data.layout import load_json
 from vesalius.errors import FormatError
+from vesalius.files import write_text
 
 FILE = "vesalius.json"
 KEPT = ("name", "modality", "label_kind", "licence", "source", "dimension")
@@ -66,7 +67,5 @@ def apply_record(folder: Path, dataset: Dataset) -> Dataset:
 
 
 def write_json(path: Path, record: object) -> None:
-    """Writes JSON under a temporary name first."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    """Writes JSON for people to read, whole or not at all; raises FormatError where that cannot be."""
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -26,7 +26,7 @@ OBJECTS = 10  # of a picture of an instance set, so many are targets, the larges
 
 @dataclass(frozen=True)
 class Task:
-    """A case and the data set that it is of."""
+    """A case and the facts of the data set that it is of, which need list no cases."""
 
     dataset: Dataset
     case: Case
@@ -60,8 +60,11 @@ def list_tasks(datasets: Iterable[Dataset], split: str, limit: int = 0) -> list[
     Raises FormatError where there is none.
     """
     datasets = list(datasets)
-    chosen = [(dataset, dataset.cases if split == "all" else dataset.split(split)) for dataset in datasets]
-    tasks = [Task(dataset, case) for dataset, cases in chosen for case in cases[: limit or None]]
+    tasks = []
+    for dataset in datasets:
+        cases = dataset.cases if split == "all" else dataset.split(split)
+        facts = replace(dataset, cases=(), unlabelled=())  # what a task weighs on its way to another machine
+        tasks += [Task(facts, case) for case in cases[: limit or None]]
     if not tasks:
         splits = sorted({case.split for dataset in datasets for case in dataset.cases})
         raise FormatError(f"No case is of the split {split!r}; use {', '.join(splits)} or all.")

@@ -13,9 +13,10 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from vesalius.batch import run_cases
+from vesalius.batch import Runner, run_cases
 from vesalius.errors import FormatError
 from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.table import Record
@@ -23,7 +24,10 @@ from vesalius.evaluate.table import Record
 
 @dataclass(frozen=True)
 class Work:
-    """A case to be scored: its name, the files that it is made of, and how its records come about."""
+    """A case to be scored: its name, the files that it is made of, and how its records come about.
+
+    `score` can be pickled where other machines are to do it.
+    """
 
     name: str
     files: tuple[Path, ...]
@@ -39,24 +43,33 @@ class Outcome:
     failed: dict[str, str]
 
 
-def evaluate(works: Sequence[Work], out: Path, asked: str, tell: Callable[[str], None]) -> Outcome:
+def evaluate(
+    works: Sequence[Work],
+    out: Path,
+    asked: str,
+    tell: Callable[[str], None],
+    run: Runner = run_cases,
+    prepare: Callable[[], object] | None = None,
+) -> Outcome:
     """Scores every case that is not done; `asked` are the words that describe metrics, model and protocol.
 
-    Raises FormatError where the folder cannot be made.
+    `run` is who does it, after `prepare`. Raises FormatError where the folder cannot be made.
     """
     todo = [work for work in works if load_case(work, out, asked) is None]
+    make_output(out)
+    failed = run(todo, partial(_score_and_save, out, asked), out / "vesalius.log", tell, prepare)
+    left = {work.name for work in todo}
+    done = tuple(work.name for work in todo if work.name not in failed)
+    skipped = tuple(work.name for work in works if work.name not in left)
+    return Outcome(done, skipped, failed)
+
+
+def make_output(out: Path) -> None:
+    """Makes the folder of an evaluation; raises FormatError where it cannot be made."""
     try:
         (out / "cases").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FormatError(f"The folder {out} cannot be made: {error.strerror}; choose another.") from None
-
-    def run(work: Work) -> None:
-        _save_case(work, out, asked, work.score())
-
-    failed = run_cases(todo, run, out / "vesalius.log", tell)
-    done = tuple(work.name for work in todo if work.name not in failed)
-    skipped = tuple(work.name for work in works if work not in todo)
-    return Outcome(done, skipped, failed)
 
 
 def collect(works: Iterable[Work], out: Path, asked: str) -> tuple[list[Record], list[str]]:
@@ -88,8 +101,8 @@ def request_id(work: Work, asked: str) -> str:
     return hashlib.sha256(repr((asked, facts)).encode()).hexdigest()
 
 
-def _save_case(work: Work, out: Path, asked: str, records: list[Record]) -> None:
-    rows = [asdict(record) | {"value": _storable(record.value)} for record in records]
+def _score_and_save(out: Path, asked: str, work: Work) -> None:
+    rows = [asdict(record) | {"value": _storable(record.value)} for record in work.score()]
     text = json.dumps({"request": request_id(work, asked), "records": rows}, indent=1)
     write_whole(_file(work, out), text + "\n")
 

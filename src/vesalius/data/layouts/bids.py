@@ -20,6 +20,7 @@ from vesalius.data.case import Case, Dataset
 from vesalius.data.layout import Layout, find_one, guess_modality, load_json, number, stem
 from vesalius.data.record import FILE, apply_record, write_json
 from vesalius.errors import FormatError
+from vesalius.files import replacing
 
 if TYPE_CHECKING:
     from vesalius.segmentation import Segmentation
@@ -176,10 +177,8 @@ def _read_table(label: Path, root: Path) -> dict[str, int]:
 
 
 def _write_table(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as lines:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as lines:
         csv.writer(lines, delimiter="\t", lineterminator="\n").writerows([header, *rows])
-    part.replace(path)
 
 
 def _glob(root: Path, pattern: str) -> list[Path]:

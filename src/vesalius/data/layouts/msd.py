@@ -15,6 +15,7 @@ from vesalius.data.case import Case, Dataset
 from vesalius.data.layout import Layout, find_one, guess_modality, load_json, make_task_folders, stem
 from vesalius.data.record import apply_record, write_json
 from vesalius.errors import FormatError
+from vesalius.files import replacing
 
 if TYPE_CHECKING:
     from vesalius.segmentation import Segmentation
@@ -99,7 +100,7 @@ def _pairs(root: Path, facts: dict) -> Iterator[tuple[Path, Path, str]]:
 
 
 def _write_channels(image: Volume, path: Path) -> None:
-    """One channel as a 3D file, several on the fourth axis of a 4D one, under a temporary name first."""
+    """One channel as a 3D file, several on the fourth axis of a 4D one."""
     import nibabel
     import numpy as np
 
@@ -109,13 +110,12 @@ def _write_channels(image: Volume, path: Path) -> None:
     if len(image.voxels) == 1:
         write(image, path)
         return
-    part = path.with_name(f".part-{path.name}")
     made = nibabel.Nifti1Image(np.moveaxis(image.voxels, 0, 3), image.grid.matrix, dtype=image.voxels.dtype)
     made.header.set_xyzt_units("mm")
     if not image.grid.calibrated:
         made.header["descrip"] = PIXELS
-    made.to_filename(part)
-    part.replace(path)
+    with replacing(path) as part:
+        made.to_filename(part)
 
 
 LAYOUT = Layout(
