@@ -29,15 +29,14 @@ ALLOWED = {  # what the modules of a room may import of vesalius at any place in
     "releases": {"card", "checkpoint", "download", "errors", "zoo"},
     "hub": {"card", "checkpoint", "download", "errors", "export", "releases", "session", "zoo"},
     "export": {"download", "errors", "layers", "models"},
-    "files": {"errors"},
-    "report": STATE | {"download", "files"},
-    "overlay": STATE | {"files"},
-    "embeddings": STATE | {"files"},
+    "report": STATE | {"download"},
+    "overlay": STATE,
     "batch": {"errors"},
-    "data": DATA | {"__version__", "batch", "files", "io"},
-    "evaluate": STATE | {"batch", "data", "files", "io", "overlay"},
+    "ray_cluster": {"batch", "errors"},
+    "data": DATA | {"__version__", "batch", "io"},
+    "evaluate": STATE | {"batch", "data", "io", "overlay"},
 }
-STANDARD_LIBRARY_ONLY = ("errors", "card", "zoo", "batch", "files")
+STANDARD_LIBRARY_ONLY = ("errors", "card", "zoo", "batch")
 
 
 def modules() -> list[Path]:
@@ -102,6 +101,6 @@ def test_models_never_import_each_other() -> None:
     ],
 )
 def test_neither_torch_nor_numpy_is_loaded(work: str) -> None:
-    look = "import sys; print('loaded:', *{'torch', 'numpy', 'rich', 'scipy'} & set(sys.modules))"
+    look = "import sys; print('loaded:', *{'torch', 'numpy', 'rich', 'scipy', 'ray'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", f"{work}\n{look}"], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].split() == ["loaded:"]
