@@ -29,14 +29,16 @@ ALLOWED = {  # what the modules of a room may import of vesalius at any place in
     "releases": {"card", "checkpoint", "download", "errors", "zoo"},
     "hub": {"card", "checkpoint", "download", "errors", "export", "releases", "session", "zoo"},
     "export": {"download", "errors", "layers", "models"},
-    "report": STATE | {"download"},
-    "overlay": STATE,
+    "files": {"errors"},
+    "report": STATE | {"download", "files"},
+    "overlay": STATE | {"files"},
+    "embeddings": STATE | {"files"},
     "batch": {"errors"},
     "ray_cluster": {"batch", "errors"},
-    "data": DATA | {"__version__", "batch", "io"},
-    "evaluate": STATE | {"batch", "data", "io", "overlay"},
+    "data": DATA | {"__version__", "batch", "files", "io"},
+    "evaluate": STATE | {"batch", "data", "files", "io", "overlay"},
 }
-STANDARD_LIBRARY_ONLY = ("errors", "card", "zoo", "batch")
+STANDARD_LIBRARY_ONLY = ("errors", "card", "zoo", "batch", "files")
 
 
 def modules() -> list[Path]:
