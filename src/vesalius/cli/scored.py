@@ -17,7 +17,6 @@ from vesalius.cli.progress import show_cases
 from vesalius.cli.tables import print_table
 from vesalius.errors import VesaliusError
 from vesalius.evaluate.cases import Task, list_offers, list_tasks, open_data, read_trial
-from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.metrics import read_metric
 from vesalius.evaluate.page import Evaluation, write_page
 from vesalius.evaluate.pairs import Pair, Rules, pair_labels, read_background, read_names, read_pair, score_pair
@@ -38,6 +37,7 @@ from vesalius.evaluate.summary import (
     whole_cases,
 )
 from vesalius.evaluate.table import Record, write_csv
+from vesalius.files import write_text
 
 if TYPE_CHECKING:
     from vesalius.evaluate.exam import Exam
@@ -202,7 +202,7 @@ def _finish(
         "left": left,
         "alone": list(report.alone),
     }
-    write_whole(asked.output / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_text(asked.output / "summary.json", json.dumps(summary, indent=1) + "\n")
     pictures = _draw(report, split_units(records))
     evaluation = Evaluation(report.title, report.facts, records, outcome.failed, left, report.alone, pictures)
     write_page(evaluation, asked.output / "report.html")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vesalius.evaluate.files import write_whole
+from vesalius.files import write_text
 
 OURS = ("--slurm", "--jobs", "--cpus")  # what only the writing of the script needs
 
@@ -36,7 +36,7 @@ def write_array(file: Path, line: Sequence[str], output: Path, jobs: int, cpus: 
         f"exec {shlex.quote(sys.executable)} -m vesalius {name} "
         f'--shard "$SLURM_ARRAY_TASK_ID/{jobs}" {shlex.join(options)}',
     ]
-    write_whole(file, "\n".join(lines) + "\n")
+    write_text(file, "\n".join(lines) + "\n")
 
 
 def _without(line: Sequence[str], options: Sequence[str]) -> list[str]:

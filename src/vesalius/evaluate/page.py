@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.plots import Dots, plot_dots, plot_steps
 from vesalius.evaluate.statistics import DRAWS, Summary, summarise
 from vesalius.evaluate.summary import (
@@ -22,6 +21,7 @@ from vesalius.evaluate.summary import (
     whole_cases,
 )
 from vesalius.evaluate.table import WHOLE_CASE, Record
+from vesalius.files import write_text
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #66707d; --line: #d9dee5; --tint: #eef3f8; --mark: #0b6fb8; }
@@ -66,7 +66,7 @@ class Evaluation:
 
 def write_page(evaluation: Evaluation, path: Path) -> None:
     """Writes the report, whole or not at all."""
-    write_whole(path, make_page(evaluation))
+    write_text(path, make_page(evaluation))
 
 
 def make_page(evaluation: Evaluation) -> str:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from vesalius.batch import Runner, run_cases
 from vesalius.errors import FormatError
-from vesalius.evaluate.files import write_whole
 from vesalius.evaluate.table import Record
+from vesalius.files import write_text
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def request_id(work: Work, asked: str) -> str:
 def _score_and_save(out: Path, asked: str, work: Work) -> None:
     rows = [asdict(record) | {"value": _storable(record.value)} for record in work.score()]
     text = json.dumps({"request": request_id(work, asked), "records": rows}, indent=1)
-    write_whole(_file(work, out), text + "\n")
+    write_text(_file(work, out), text + "\n")
 
 
 def _storable(value: float) -> float | str:

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from vesalius.errors import FormatError
-from vesalius.evaluate.files import write_whole
+from vesalius.files import write_text
 
 WHOLE_CASE = "(case)"  # stands for the structure of a number that is about all of them together
 
@@ -45,7 +45,7 @@ def write_csv(records: Iterable[Record], path: Path) -> None:
     writer.writerow(COLUMNS)
     for record in records:
         writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else cell for cell in astuple(record))
-    write_whole(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def read_csv(path: Path) -> list[Record]:
