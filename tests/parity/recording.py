@@ -22,6 +22,8 @@ FLIPPED = 5e-4  # part of a mask that may differ,
 BAND = 1e-3  # and only where the value is this close to the threshold, relative to the largest value
 PROPAGATED = re.compile(r"\.(forward|reverse)\.")  # what was carried from slice to slice
 LABELS = re.compile("argmax|labels|seg")  # integer arrays in which a tie may fall the other way
+TARGET = re.compile(r"target_\d+$")  # packed masks of a session, in which every round starts from the one before:
+DIFFERENT = 0.01  # by contract their Dice is at least 0.99, since one voxel may tip others in the next round
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class Recording:
             ours = ours[tuple(slice(None, None, step) for step in row["stride"])]
         if ours is not None and golden.dtype.kind in "iu" and LABELS.search(name) and ours.shape == golden.shape:
             return Check(name, float((ours != golden).mean()), FLIPPED)
+        if ours is not None and TARGET.search(name) and ours.shape == golden.shape:
+            return Check(name, 1 - dice(np.unpackbits(ours), np.unpackbits(golden)), DIFFERENT)
         relative = self.contract["tolerance"].get("rtol", 0.0)
         return Check(name, distance(ours, golden, relative), self.absolute(name.removeprefix("out_"), golden))
 
@@ -186,6 +190,12 @@ def distance(ours: np.ndarray | None, golden: np.ndarray, relative: float = 0.0)
         return float("inf")
     exact = golden.astype(np.float64)
     return largest(np.maximum(np.abs(ours - exact) - relative * np.abs(exact), 0))
+
+
+def dice(ours: np.ndarray, golden: np.ndarray) -> float:
+    """How much of two masks of 0 and 1 is in both; 1 for two empty ones."""
+    both = int(ours.sum(dtype=int) + golden.sum(dtype=int))
+    return 2 * np.count_nonzero(ours & golden) / both if both else 1.0
 
 
 def largest(array: np.ndarray) -> float:

@@ -213,6 +213,15 @@ def test_volume_recordings_are_read(volume_folder: Path) -> None:
     assert not any(check.ok for check in recording.check({}))
 
 
+def test_one_voxel_that_tips_others_is_no_difference(volume_folder: Path) -> None:
+    """A session's masks agree if their Dice is 0.99: each round starts from the mask before."""
+    mask = np.arange(4000) < 2000
+    alike, unlike = (np.where(np.arange(4000) < wrong, ~mask, mask) for wrong in (30, 60))
+    np.savez(volume_folder / "golden_x.npz", out_target_2=np.packbits(mask))
+    recording = Recording(volume_folder, "x")
+    assert [recording.check({"target_2": np.packbits(each)})[0].ok for each in (alike, unlike)] == [True, False]
+
+
 def test_a_recipe_with_another_checksum_is_refused(volume_folder: Path) -> None:
     text = (volume_folder / "contract.json").read_text()
     (volume_folder / "contract.json").write_text(text.replace("372135816", "1"))

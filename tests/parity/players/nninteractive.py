@@ -58,7 +58,7 @@ def mark(model: NnInteractive, inputs: Mapping[str, np.ndarray], said: Mapping[s
     if kind == "point":
         return model.point_mark(np.array(value), positive, shape)
     if kind == "bbox":
-        low, high = np.array(value).T
+        low, high = np.rint(value).astype(int).T
         return model.box_mark(low, high - 1, positive, shape, normal=0)
     area = inputs[value.removeprefix("in_")] > 0
     return drawn_mark(model.channels[kind][not positive], np.zeros(3, int), area)
