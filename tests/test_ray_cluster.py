@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +44,7 @@ from vesalius.volume import Volume
 
 
 class Slow:
-    """What is bright. Each case, told by its brightest voxel, leaves a line for each time that it is worked on."""
+    """What is bright. A case, told by its brightest voxel, leaves a line each time, and may have to wait."""
 
     card = Card("slow", "", "", {}, frozenset({"point", "box"}), 3, "RAS", "", Weights((), ""), APACHE, "")
 
@@ -53,11 +54,12 @@ class Slow:
     def run(self, scene):
         worked = Path("worked", str(scene.image.voxels.max()))
         node = ray.get_runtime_context().get_node_id()
-        first = not worked.exists()
         with worked.open("a") as lines:
             lines.write(f"{os.getpid()} {node}\\n")
-        if first and os.environ["VESALIUS_TEST_SLOW"] in (worked.name, node):
-            time.sleep(60)  # it is killed long before
+        until = time.monotonic() + 60
+        while os.environ["VESALIUS_TEST_WAIT"] in (worked.name, "all") and not Path("go").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
         yield Answer(Volume(scene.image.voxels > 100, scene.image.grid), (scene.target,), 0.9)
 '''
 
@@ -73,7 +75,7 @@ def machines() -> Iterator[Any]:
         soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}  # that a machine is lost
         head = small | {"include_dashboard": False, "_system_config": soon}
         two = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-        two.second = two.add_node(**small)
+        two.second = two.add_node(**small, num_gpus=1)  # Ray believes it
         two.wait_for_nodes()
         yield two
         two.shutdown()
@@ -118,11 +120,32 @@ def when(seen: Callable[[], Any], act: Callable[[Any], None]) -> threading.Threa
     return thread
 
 
+def kill(process: str) -> None:
+    """Ends a worker, if it is still there, and lets the others go on."""
+    with suppress(ProcessLookupError):
+        os.kill(int(process), signal.SIGKILL)
+    Path("go").touch()
+
+
+def test_all_machines_work_at_the_same_time(machines: Any, tmp_path: Path) -> None:
+    def work(case: Any) -> None:
+        import ray  # by each worker, and not sent to it
+
+        (tmp_path / ray.get_runtime_context().get_node_id()).touch()
+        until = time.monotonic() + 50
+        while len(list(tmp_path.iterdir())) < 2:
+            if time.monotonic() > until:
+                raise FormatError("The other machine never came.")
+            time.sleep(0.05)
+
+    assert not Cluster(machines.address).run_cases(cases("abc"), work, tmp_path / "log", lambda line: None)
+
+
 def test_a_killed_worker_costs_its_case_a_second_time_and_nothing_else(
     machines: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("VESALIUS_TEST_SLOW", "202")
-    killer = when(lambda: worked().get("202"), lambda lines: os.kill(int(lines[0][0]), signal.SIGKILL))
+    monkeypatch.setenv("VESALIUS_TEST_WAIT", "202")
+    killer = when(lambda: worked().get("202"), lambda lines: kill(lines[0][0]))
     call = ["segment", "data/images", "--prompts", "prompts", "-o", "masks", "-m", "own.py:Slow"]
     assert main([*call, "--ray", machines.address, "--json"]) == 0
     killer.join()
@@ -130,7 +153,6 @@ def test_a_killed_worker_costs_its_case_a_second_time_and_nothing_else(
     assert json.loads(capsys.readouterr().out) == {"done": names, "skipped": [], "failed": {}, "alone": []}
     times = {name: len(lines) for name, lines in worked().items()}
     assert times == {"201": 1, "202": 2, "203": 1, "204": 1, "205": 1}
-    assert len({node for lines in worked().values() for _, node in lines}) == 2
     for name in names:
         assert np.array_equal(read_segmentation(f"masks/{name}.seg.nrrd").mask("cube"), LABELS[0] > 0)
     assert main([*call, "--json"]) == 0  # here, where nothing is left to do
@@ -178,21 +200,40 @@ def test_what_is_wrong_with_every_case_is_said_once(machines: Any, tmp_path: Pat
         Cluster(machines.address).run_cases(cases("a"), work, tmp_path / "log", lambda line: None, prepare)
     with pytest.raises(FormatError, match="that all machines share"):
         Cluster(machines.address).run_cases(cases("a"), work, tmp_path / "none" / "log", lambda line: None)
-    with pytest.raises(FormatError, match="has a GPU"):
-        Cluster(machines.address, gpus=1).run_cases(cases("a"), work, tmp_path / "log", lambda line: None)
+    with pytest.raises(FormatError, match="GPUs enough"):
+        Cluster(machines.address, gpus=2).run_cases(cases("a"), work, tmp_path / "log", lambda line: None)
+    with pytest.raises(FormatError, match=r"can begin \(KeyError\)"):
+        Cluster(machines.address).run_cases(cases("a"), work, tmp_path / "log", lambda line: None, {}.popitem)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_keeps_its_gpu_and_what_it_has_loaded(machines: Any, tmp_path: Path) -> None:
+    def work(case: Any) -> None:
+        import ray
+
+        found = (os.getpid(), ray.get_runtime_context().get_node_id(), os.environ["CUDA_VISIBLE_DEVICES"])
+        (tmp_path / case.name).write_text(repr(found))
+
+    cluster = Cluster(machines.address, gpus=1)
+    assert not cluster.run_cases(cases("abc"), work, tmp_path / "log", lambda line: None)
+    (worker,) = {file.read_text() for file in tmp_path.iterdir()}
+    assert machines.second.node_id in worker and worker.endswith("'0')")
 
 
 def test_a_lost_machine_costs_only_what_it_was_at(
     machines: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = machines.second.node_id
-    monkeypatch.setenv("VESALIUS_TEST_SLOW", lost)
+    monkeypatch.setenv("VESALIUS_TEST_WAIT", "all")
 
     def seen() -> list[str]:
         return [name for name, lines in worked().items() if lines[0][1] == lost]
 
-    killer = when(seen, lambda names: machines.remove_node(machines.second, allow_graceful=False))
+    def lose(names: list[str]) -> None:
+        machines.remove_node(machines.second, allow_graceful=False)
+        kill(worked()[names[0]][0][0])
+
+    killer = when(seen, lose)
     call = ["evaluate", "data", "-m", "own.py:Slow", "--protocol", "box", "--metrics", "dice", "--ray"]
     assert main([*call, machines.address]) == 0
     killer.join()

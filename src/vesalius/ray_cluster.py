@@ -21,7 +21,8 @@ from typing import Any
 from vesalius.batch import Work, run_cases
 from vesalius.errors import FormatError, VesaliusError
 
-TRIES = 3  # a case may end so many workers, and is then named as the one who does it
+TRIES = 3  # a case may end so many workers, and is then named as the one that does it
+LOOK_S = 10.0  # after which it is looked whether machines have joined
 PATIENCE_S = 10.0  # for the first answer of a cluster; Ray itself would wait for minutes
 LOCAL_BYTES = 2**27  # of shared memory, of which next to nothing is used
 
@@ -47,118 +48,141 @@ class Cluster:
     ) -> dict[str, str]:
         """As `batch.run_cases`, by all workers at once; `work` and `prepare` can be pickled.
 
-        `prepare` is called by one worker before the first case. The folder of `log` must be there, on every machine.
-        Raises FormatError where no cluster answers, or its machines are not fit.
+        `prepare` is called once by each worker, and first of all by one alone. The folder of `log` must be there, on
+        every machine. Raises FormatError where no cluster answers, or its machines are not fit.
         """
         if not cases:
             return {}
         with _connect(self.address) as ray:
             cpus = self._fit(ray.nodes())
-            place = _Place(Path.cwd(), log)
             variables = {name: value for name, value in os.environ.items() if name.startswith("VESALIUS_")}
-            task = ray.remote(
+            kind = ray.remote(
                 num_cpus=cpus,
                 num_gpus=self.gpus,
-                max_retries=0,  # tries are counted here, those after a loss of memory too
                 runtime_env={"env_vars": variables | {"OMP_NUM_THREADS": str(cpus)}},
-            )
-            _prepare(ray, task(_begin), place, prepare)
-            share = ray.put(work)  # once for all cases
+            )(_Worker)
+            share = ray.put((work, prepare))  # once for all workers
 
-            def start(case: Work) -> Any:
-                return task(_work_on).remote(place, share, case)
+            def hire() -> Any:
+                return kind.remote(Path.cwd(), log, share)
 
-            def room() -> int:
-                return 2 * max(1, int(ray.cluster_resources().get("CPU", 0)) // cpus)  # the next ones wait at the door
+            def count_places() -> int:
+                return sum(self._places(size, cpus) for size in _sizes(ray.nodes()))
 
-            return _work_off(ray, cases, start, room, tell)
+            return _Crew(ray, hire, count_places, tell).work_off(cases)
 
     def _fit(self, nodes: list[dict[str, Any]]) -> int:
         """The cores that a case can have on every machine that is fit for it."""
-        sizes = [node["Resources"] for node in nodes if node["Alive"]]
+        sizes = _sizes(nodes)
         if self.gpus and not any(size.get("GPU", 0) >= self.gpus for size in sizes):
-            raise FormatError("No machine of the Ray cluster has a GPU; add one, or use --device cpu.")
+            raise FormatError(
+                f"No machine of the Ray cluster has GPUs enough ({self.gpus}); add one, or use --device cpu."
+            )
         cores = [int(size.get("CPU", 0)) for size in sizes if size.get("GPU", 0) >= self.gpus]
         return min([self.cpus, *filter(None, cores)])
 
+    def _places(self, size: dict[str, float], cpus: int) -> int:
+        """How many workers fit on a machine."""
+        places = size.get("CPU", 0) // cpus
+        return int(min(places, size.get("GPU", 0) // self.gpus) if self.gpus else places)
 
-@dataclass(frozen=True)
-class _Place:
-    """Where every worker stands, so that relative paths mean the same, and where bugs are logged."""
 
-    folder: Path
-    log: Path
+class _Worker:
+    """A process on a machine of the cluster, which prepares itself once and then works on case after case.
 
-    def enter(self) -> None:
-        """Goes there; raises FormatError on a machine that does not have the folders."""
+    Ray's tasks would do for cores alone, but only such an actor keeps its GPU, and the model on it.
+    """
+
+    def __init__(
+        self, folder: Path, log: Path, share: tuple[Callable[[Any], None], Callable[[], object] | None]
+    ) -> None:
+        self.folder, self.log = folder, log
+        self.work, self.prepare = share
+
+    def begin(self) -> VesaliusError | None:
+        """Goes where the caller stands, so that relative paths mean the same; returns what is wrong with every case."""
         try:
+            for folder in (self.folder, self.folder / self.log.parent):
+                if not folder.is_dir():
+                    return FormatError(f"{platform.node()} has no {folder}; use folders that all machines share.")
             os.chdir(self.folder)
-        except OSError:
-            raise FormatError(f"{platform.node()} has no {self.folder}; use folders that all machines share.") from None
-        if not self.log.parent.is_dir():
-            raise FormatError(f"{platform.node()} has no {self.log.parent}; use folders that all machines share.")
+            if self.prepare:
+                self.prepare()
+        except VesaliusError as error:
+            return error
+        return None
+
+    def work_on(self, case: Any) -> str:
+        """Why the case failed; empty where it did not."""
+        return run_cases([case], self.work, self.log, lambda line: None).get(case.name, "")
 
 
-def _begin(place: _Place, prepare: Callable[[], object] | None) -> VesaliusError | None:
-    """On a worker: what is wrong with every case."""
-    try:
-        place.enter()
-        if prepare:
-            prepare()
-    except VesaliusError as error:
-        return error
-    return None
+class _Crew:
+    """The workers that there are: each has one case at a time, and who is lost is replaced."""
 
+    def __init__(
+        self, ray: Any, hire: Callable[[], Any], count_places: Callable[[], int], tell: Callable[[str], None]
+    ) -> None:
+        self.ray, self.hire, self.count_places, self.tell = ray, hire, count_places, tell
+        self.running: dict[Any, tuple[Any, Any]] = {}  # by what is waited for: a worker and its case, None as it begins
+        self.begun = False
+        self.lost_beginners = 0
 
-def _work_on(place: _Place, work: Callable[[Work], None], case: Work) -> str:
-    """On a worker: why the case failed; empty where it did not."""
-    try:
-        place.enter()
-    except VesaliusError as error:
-        return str(error)
-    return run_cases([case], work, place.log, lambda line: None).get(case.name, "")
+    def work_off(self, cases: list[Work]) -> dict[str, str]:
+        """The sentences of those cases that failed, by name, when all have ended."""
+        waiting, tries, failed, ended = deque(cases), Counter[str](), dict[str, str](), 0
+        while ended < len(cases):
+            self._fill(len(waiting))
+            for call in self.ray.wait(list(self.running), timeout=LOOK_S)[0]:
+                worker, case = self.running.pop(call)
+                said, lost = self._hear(call)
+                if case is None:
+                    self._meet(said, lost)
+                elif lost and tries[case.name] + 1 < TRIES:
+                    tries[case.name] += 1
+                    waiting.append(case)
+                else:
+                    ended += 1
+                    if lost:
+                        said = f"Its worker died {TRIES} times ({lost}), for want of memory perhaps; try it alone."
+                    if said:
+                        failed[case.name] = said
+                    self.tell(f"{ended}/{len(cases)} {case.name}: {said or 'done'}")
+                if waiting and not lost:
+                    case = waiting.popleft()
+                    self.running[worker.work_on.remote(case)] = worker, case
+        return failed
 
+    def _fill(self, waiting: int) -> None:
+        """Hires workers for the places that are free: one at first, since what is wrong with it is wrong with all."""
+        places = max(1, self.count_places()) if self.begun else 1
+        beginning = sum(case is None for _, case in self.running.values())
+        for _ in range(min(places - len(self.running), waiting - beginning)):
+            worker = self.hire()
+            self.running[worker.begin.remote()] = worker, None
 
-def _work_off(
-    ray: Any, cases: list[Work], start: Callable[[Work], Any], room: Callable[[], int], tell: Callable[[str], None]
-) -> dict[str, str]:
-    """Keeps as many cases going as there is room for, and starts those anew whose worker was lost."""
-    waiting, tries = deque(cases), Counter[str]()
-    running: dict[Any, Work] = {}
-    failed: dict[str, str] = {}
-    while waiting or running:
-        while waiting and len(running) < room():
-            case = waiting.popleft()
-            running[start(case)] = case
-        (ended, *_), _ = ray.wait(list(running))
-        case = running.pop(ended)
+    def _hear(self, call: Any) -> tuple[Any, str]:
+        """What a worker says; or, where it was lost, what became of it."""
         try:
-            sentence = ray.get(ended)
-        except ray.exceptions.RayError as error:  # of the worker; what work raises is a sentence
-            tries[case.name] += 1
-            if tries[case.name] < TRIES:
-                waiting.append(case)
-                continue
-            sentence = (
-                f"It ended its worker {TRIES} times ({type(error).__name__}); look at it alone, with more memory."
-            )
-        if sentence:
-            failed[case.name] = sentence
-        ended_cases = len(cases) - len(waiting) - len(running)
-        tell(f"{ended_cases}/{len(cases)} {case.name}: {sentence or 'done'}")
-    return failed
+            return self.ray.get(call), ""
+        except self.ray.exceptions.RayTaskError as error:  # it raised something that is no sentence
+            return None, type(error.cause).__name__
+        except self.ray.exceptions.RayError as error:
+            return None, type(error).__name__
+
+    def _meet(self, wrong: VesaliusError | None, lost: str) -> None:
+        """Takes in a worker that begins, or gives up."""
+        if wrong:
+            raise wrong
+        self.lost_beginners = self.lost_beginners + 1 if lost else 0
+        self.begun = self.begun or not lost
+        if self.lost_beginners == TRIES:
+            raise FormatError(f"No worker of the Ray cluster can begin ({lost}); give all machines the same vesalius.")
 
 
-def _prepare(ray: Any, begin: Any, place: _Place, prepare: Callable[[], object] | None) -> None:
-    try:
-        error = ray.get(begin.remote(place, prepare))
-    except ray.exceptions.RayError as lost:
-        word = str(lost).strip().splitlines()[-1]
-        raise FormatError(
-            f"A worker of the Ray cluster could not begin ({word}); give all the same vesalius."
-        ) from None
-    if error:
-        raise error
+def _sizes(nodes: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """The resources of the machines that are there."""
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 @contextmanager
