@@ -56,7 +56,7 @@ class Slow:
         node = ray.get_runtime_context().get_node_id()
         with worked.open("a") as lines:
             lines.write(f"{os.getpid()} {node}\\n")
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while os.environ["VESALIUS_TEST_WAIT"] in (worked.name, "all") and not Path("go").exists():
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -110,7 +110,7 @@ def when(seen: Callable[[], Any], act: Callable[[Any], None]) -> threading.Threa
     """Acts in the background on what is seen at last."""
 
     def watch() -> None:
-        until = time.monotonic() + 50
+        until = time.monotonic() + 110
         while not (found := seen()) and time.monotonic() < until:
             time.sleep(0.05)
         act(found)
@@ -132,7 +132,7 @@ def test_all_machines_work_at_the_same_time(machines: Any, tmp_path: Path) -> No
         import ray  # by each worker, and not sent to it
 
         (tmp_path / ray.get_runtime_context().get_node_id()).touch()
-        until = time.monotonic() + 50
+        until = time.monotonic() + 110
         while len(list(tmp_path.iterdir())) < 2:
             if time.monotonic() > until:
                 raise FormatError("The other machine never came.")
