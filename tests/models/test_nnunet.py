@@ -189,6 +189,20 @@ def test_the_stage_before_is_part_of_the_input() -> None:
     assert marks.unique().tolist() == [0, 1] and marks.sum(1).max() == 1
 
 
+def test_the_stage_before_answers_on_the_images_own_voxels() -> None:
+    """Of two voxels between two of the image's, each nearer to one of them, both have its label."""
+    before, image = model(patch=[32, 32, 32]), ball(GRID)
+    own = segment(before, image)
+    whole = image.orient(before.axes)
+    shape = (2 * whole.grid.shape[0], *whole.grid.shape[1:])
+    pixels = vs.Volume(np.zeros((1, *shape), np.float32), whole.grid.resize(shape))
+    marks = before.answered(image, pixels, None).voxels[1:]
+    for name, mark in zip("abc", marks, strict=True):
+        mask = vs.Volume(own.mask(name)[None], image.grid).orient(before.axes).voxels[0]
+        assert np.array_equal(mark, np.repeat(mask, 2, axis=0))
+    assert sum(mark.any() for mark in marks) > 1
+
+
 def test_parts_run_only_where_they_know_what_is_asked_for() -> None:
     one, other = OPTIONS, OPTIONS | {"outputs": ["", "d", "e", "f"]}
     card = replace(described(NNUNET, OPTIONS), options={"parts": [one, other]}, labels=tuple("abcdef"))
@@ -223,6 +237,27 @@ def test_masked_scores_are_of_what_is_not_empty() -> None:
     inside = normal[values != 0]
     assert abs(inside.mean()) < 1e-5 and abs(inside.std() - 1) < 1e-4 and not normal[values == 0].any()
     assert nonzero(values) == ((2, 2, 2), (5, 5, 5))
+
+
+def test_what_is_empty_in_one_channel_only_is_not_empty() -> None:
+    values = np.random.default_rng(0).normal(50, 5, (2, 6, 6, 6)).astype(np.float32)
+    values[:, 0], values[1, 3:] = 0, 0  # nowhere anything; nothing in the second channel
+    image = vs.Volume(values, vs.make_grid((6, 6, 6), np.eye(4)))
+    normal = model(normalisation=[{"scheme": "zscore", "masked": True}] * 2).normalise(image).voxels
+    seen = values[1, 1:]
+    np.testing.assert_allclose(normal[1, 1:], (seen - seen.mean()) / seen.std(), rtol=1e-5)
+    assert not normal[:, 0].any()
+
+
+def test_slices_far_apart_in_the_image_and_in_the_network_are_resampled_each_in_its_turn() -> None:
+    """Nothing is interpolated along the image's coarse axis on the way in, and along the network's on the way out."""
+    grid = vs.make_grid((12, 20, 20), np.diag([-4.0, -1, 1, 1]))  # stored as left, posterior, superior
+    frame = model(spacing_mm=[4.0, 1.0, 1.0]).frame(
+        vs.Volume(np.random.default_rng(0).normal(size=(1, 12, 20, 20)), grid)
+    )
+    pixels = frame.pixels[0].permute(*np.argsort(frame.order))  # superior, posterior, left
+    assert pixels.shape == (5, 20, 48) and frame.flat == frame.order.index(0)
+    assert torch.equal(pixels, pixels[..., ::4].repeat_interleave(4, dim=2))
 
 
 def test_only_one_much_coarser_axis_is_resampled_to_the_nearest_voxel() -> None:

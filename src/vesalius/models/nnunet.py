@@ -175,11 +175,11 @@ class NnUnet(nn.Module):
         spacing = [mm or own for mm, own in zip(self.spacing_mm, volume.grid.spacing_mm, strict=True)]
         sizes = zip(volume.grid.shape, volume.grid.spacing_mm, spacing, strict=True)
         shape = triple(max(1, round(size * own / mm)) for size, own, mm in sizes)
-        flat = coarse_axis(volume.grid.spacing_mm, spacing)
+        flat, flat_back = coarse_axis(volume.grid.spacing_mm, spacing), coarse_axis(spacing, volume.grid.spacing_mm)
         order = slab_order(shape, self.patch)
         resized = resize(self.normalise(volume), shape, flat)
         if self.previous:
-            resized = self.previous.answered(image, resized)
+            resized = self.previous.answered(image, resized, flat)
         turned = resized.orient("".join(self.axes[axis] for axis in order))
         return Frame(
             torch.from_numpy(np.ascontiguousarray(turned.voxels)),
@@ -187,7 +187,7 @@ class NnUnet(nn.Module):
             order,
             triple(self.patch[axis] for axis in order),
             self.body(turned),
-            None if flat is None else order.index(flat),
+            None if flat_back is None else order.index(flat_back),
         )
 
     def check(self, image: Volume) -> None:
@@ -199,10 +199,12 @@ class NnUnet(nn.Module):
             )
 
     def normalise(self, volume: Volume) -> Volume:
-        """Each channel by its own scheme, in float32."""
+        """Each channel by its own scheme, in float32; what is empty is empty in all of them."""
+        masked = any(how.get("masked") for how in self.normalisation)
+        inside = filled_nonzero(volume.voxels) if masked else np.ones((), bool)
         out = np.empty(volume.voxels.shape, np.float32)
         for channel, (values, how) in enumerate(zip(volume.voxels, self.normalisation, strict=True)):
-            out[channel] = SCHEMES[how["scheme"]](values, how)
+            out[channel] = zscore(values, inside) if how.get("masked") else SCHEMES[how["scheme"]](values, how)
         return Volume(out, volume.grid, volume.source)
 
     def body(self, image: Volume) -> Tensor:
@@ -216,15 +218,25 @@ class NnUnet(nn.Module):
             return torch.ones(image.grid.shape, dtype=torch.bool)
         return body_mask(np.logical_or.reduce([values > level for values, level in levels]), image.grid)
 
-    def answered(self, image: Volume, pixels: Volume) -> Volume:
-        """Pixels with this model's own answer beside them, one channel for each structure: the input of a cascade."""
+    def answered(self, image: Volume, pixels: Volume, flat: int | None) -> Volume:
+        """Pixels with this model's own answer beside them, one channel for each structure: the input of a cascade.
+
+        The answer is that on the image's own voxels, of which nnU-Net writes a file; resampled, as it is in the
+        original, the code with the largest part wins, and of two like ones that of the nearest voxel.
+        """
         frame = self.frame(image)
-        grid = pixels.grid.orient(frame.grid.codes)
-        codes = np.zeros((1, *grid.shape), np.uint8)
-        for first, block in self.read(frame, grid.shape, frame.body, self.step, []):
+        codes = np.zeros((1, *frame.grid.shape), np.uint8)
+        for first, block in self.read(frame, frame.grid.shape, frame.body, self.step, []):
             codes[:, first : first + block.shape[1]] = block
-        own = Volume(codes, grid).orient(pixels.grid.codes).voxels
-        each = [(own == code).astype(np.float32) for code in range(1, self.sizes.classes)]
+        own = Volume(codes, frame.grid).orient(pixels.grid.codes)
+        nearest = resize(own, pixels.grid.shape, flat, order=0).voxels
+        answer, largest = np.zeros_like(nearest), np.full(nearest.shape, -1, np.float32)
+        for code in range(self.sizes.classes):
+            inside = Volume((own.voxels == code).astype(np.float32), own.grid)
+            part = resize(inside, pixels.grid.shape, flat, order=1).voxels
+            answer[(part > largest) | ((part == largest) & (nearest == code))] = code
+            np.maximum(largest, part, out=largest)
+        each = [(answer == code).astype(np.float32) for code in range(1, self.sizes.classes)]
         return Volume(np.concatenate([pixels.voxels, *each]), pixels.grid, pixels.source)
 
     def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -302,10 +314,10 @@ def ct(values: NDArray, how: Mapping[str, Any]) -> NDArray:
     return (np.clip(values, how["low"], how["high"], dtype=np.float32) - how["mean"]) / max(how["sd"], 1e-8)
 
 
-def zscore(values: NDArray, how: Mapping[str, Any]) -> NDArray:
-    """By the image's own mean and standard deviation; if `masked`, of what is not empty, which stays as it is."""
+def zscore(values: NDArray, inside: NDArray[np.bool_]) -> NDArray:
+    """By the mean and standard deviation of what is `inside`; the rest stays as it is."""
     values = values.astype(np.float32)
-    inside = filled_nonzero(values) if how.get("masked") else np.ones(values.shape, bool)
+    inside = np.broadcast_to(inside, values.shape)
     if not inside.any():
         return values
     mean, deviation = values[inside].mean(), values[inside].std()
@@ -320,7 +332,7 @@ def unit(values: NDArray, how: Mapping[str, Any]) -> NDArray:
 
 SCHEMES = {
     "ct": ct,
-    "zscore": zscore,
+    "zscore": lambda values, how: zscore(values, np.ones((), bool)),
     "unit": unit,
     "rgb": lambda values, how: values.astype(np.float32) / 255,
     "none": lambda values, how: values.astype(np.float32),
@@ -328,10 +340,10 @@ SCHEMES = {
 
 
 def filled_nonzero(values: NDArray) -> NDArray[np.bool_]:
-    """Where values (i, j, k) are not zero, or enclosed by what is not."""
+    """Where values (C, i, j, k) are not zero in any channel, or enclosed by what is not."""
     from scipy import ndimage
 
-    return ndimage.binary_fill_holes(values != 0)
+    return ndimage.binary_fill_holes((values != 0).any(axis=0))
 
 
 def nonzero(voxels: NDArray) -> tuple[Shape, Shape]:
@@ -345,10 +357,10 @@ def nonzero(voxels: NDArray) -> tuple[Shape, Shape]:
     return (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
 
 
-def resize(volume: Volume, shape: Shape, flat: int | None) -> Volume:
-    """Cubic splines that stay within the values' own range; across an axis `flat` slice by slice, along it nearest."""
+def resize(volume: Volume, shape: Shape, flat: int | None, order: int = 3) -> Volume:
+    """Splines that stay within the values' own range; across an axis `flat` slice by slice, along it nearest."""
     between = triple(volume.grid.shape[axis] if axis == flat else size for axis, size in enumerate(shape))
-    out = volume.to(volume.grid.resize(between), order=3)
+    out = volume.to(volume.grid.resize(between), order)
     axes = tuple(1 + axis for axis in range(3) if axis != flat)
     low, high = volume.voxels.min(axes, keepdims=True), volume.voxels.max(axes, keepdims=True)
     np.clip(out.voxels, low, high, out=out.voxels)
