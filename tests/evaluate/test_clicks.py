@@ -39,6 +39,23 @@ def test_a_correction_goes_to_the_largest_error_with_its_sign() -> None:
     assert correction(mask, mask, grid) is None
 
 
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_a_picture_has_no_depth_across_itself(across: int) -> None:
+    """One pixel thick, every pixel would be as deep as any other, and the first one would be clicked."""
+    found, mask = np.zeros((2, 30, 40), bool)
+    mask[4:13, 5:18], found[6:25, 20:37] = True, True
+    found, mask = (np.expand_dims(each, across) for each in (found, mask))
+    grid = make_grid(mask.shape, np.diag([-1.0, -1, 1, 1]), calibrated=False)
+    click = correction(found, mask, grid)
+    assert click is not None and not click.positive
+    index = np.delete(np.rint(grid.index(click.at)).astype(int), across)
+    assert 14 <= index[0] <= 16 and index[1] == 28  # in the middle of what was spilled
+    again = correction(np.zeros_like(mask), mask, grid)
+    assert again is not None and again.positive
+    index = np.delete(np.rint(grid.index(again.at)).astype(int), across)
+    assert index[0] == 8 and 9 <= index[1] <= 13
+
+
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A prediction and a reference (i, j, k) with several errors."""
     rng = np.random.default_rng(seed)

@@ -28,14 +28,11 @@ def deepest(region: Mask, spacing_mm: ArrayLike) -> tuple[int, ...]:
 def first_click(mask: Mask, grid: Grid, plane: str) -> tuple[int, ...]:
     """The index of the deepest pixel of the slice of largest area in a plane ("axial", "coronal" or "sagittal")."""
     order, _ = grid.axis_order(PLANES[plane])
-    across = order[2]
-    middle = int(mask.sum(axis=order[:2]).argmax())
-    index = deepest(mask.take([middle], across).squeeze(across), np.delete(grid.spacing_mm, across))
-    return (*index[:across], middle, *index[across:])
+    return _deepest_of_slice(mask, grid, order[2], int(mask.sum(axis=order[:2]).argmax()))
 
 
 def correction(found: Mask, mask: Mask, grid: Grid) -> Point | None:
-    """A click at the deepest point, in mm, of the largest error component; None where there is no error.
+    """A click at the deepest point, in mm (of a picture: pixel), of the largest error; None where there is no error.
 
     Missed and spilled voxels are components of their own, of voxels that share a face; the click is positive where the
     target was missed.
@@ -51,7 +48,9 @@ def correction(found: Mask, mask: Mask, grid: Grid) -> Point | None:
         sizes[0] = 0
         if sizes.max() > largest.sum():
             largest, positive = parts == sizes.argmax(), sign
-    index = np.add(deepest(largest, grid.spacing_mm), [side.start for side in box])
+    thin = grid.thin_axis()
+    inside = deepest(largest, grid.spacing_mm) if thin is None else _deepest_of_slice(largest, grid, thin, 0)
+    index = np.add(inside, [side.start for side in box])
     return Point.from_index(grid, index, positive)
 
 
@@ -79,6 +78,12 @@ def challenge_click(found: Mask, mask: Mask, grid: Grid) -> Point | None:
     choices = np.argwhere(depth == depth.max())
     chosen = choices[np.random.RandomState(42).choice(len(choices))] + [side.start for side in span]
     return Point.from_index(turned.grid, chosen, bool(turned.voxels[1][tuple(chosen)]))
+
+
+def _deepest_of_slice(region: Mask, grid: Grid, across: int, at: int) -> tuple[int, ...]:
+    """The index of the deepest pixel of one slice: in depth, what is above and below it plays no part."""
+    index = deepest(region.take([at], across).squeeze(across), np.delete(grid.spacing_mm, across))
+    return (*index[:across], at, *index[across:])
 
 
 def _box_around(mask: Mask) -> tuple[slice, ...] | None:
