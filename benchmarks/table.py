@@ -1,7 +1,7 @@
 """One table that compares models on the `val` split of data sets: after clicks and from a box, with intervals.
 
     python benchmarks/table.py --data ../shared/data [--models vesalius-s,mobile-sam] [--weights NAME=FILE]
-        [--limit 20] [--volumes 10] [--out build/table]
+        [--limit 20] [--volumes 5] [--out build/table]
 
 By default the models are `vesalius-s`, `mobile-sam` (its weights from beside the data where they are there), and all
 others that take clicks and whose weights are on this machine. What is said to them is the protocols `clicks` and `box`
@@ -51,7 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="of one model; repeatable")
     parser.add_argument("--limit", type=int, default=20, help="cases of each set of pictures; 0: all")
-    parser.add_argument("--volumes", type=int, default=10, help="cases of each set of volumes; 0: all")
+    parser.add_argument("--volumes", type=int, default=5, help="cases of each set of volumes; 0: all")
     parser.add_argument("--out", type=Path, default=Path("build/table"))
     args = parser.parse_args()
     weights = {name: Path(file) for name, _, file in (pair.partition("=") for pair in args.weights)}
