@@ -255,3 +255,16 @@ def test_examples_are_the_training_cases_of_the_folder(
     assert main([*call, "--protocol", "few-shot", "--metrics", "dice"]) == 0
     rows = [row for row in scores(tmp_path / "out") if row["metric"] == "dice"]
     assert rows and {(row["case"], row["value"]) for row in rows} == {("cubes/a", "1.0")}
+
+
+def test_a_restricted_licence_is_accepted_on_the_way(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("VESALIUS_ACCEPT_LICENCE", raising=False)
+    monkeypatch.setenv("VESALIUS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VESALIUS_OFFLINE", "1")
+    call = ["evaluate", str(data), "-m", "nninteractive", "--protocol", "clicks", "-o", str(tmp_path / "out")]
+    assert main(call) == 2
+    assert "--accept-licence CC-BY-NC-SA-4.0" in capsys.readouterr().err
+    assert main([*call, "--accept-licence", "CC-BY-NC-SA-4.0"]) == 2
+    assert "offline" in capsys.readouterr().err.lower()

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from vesalius.errors import FormatError, PromptError
 
 NAMELESS = "1"  # the target of a prompt that names none
 LOSSY = (".jpg", ".jpeg")  # they blur labels
+Licence = Annotated[
+    str, typer.Option("--accept-licence", metavar="NAME", help="Accept the licence of the weights, once.")
+]
 
 if TYPE_CHECKING:
     from vesalius.grid import Grid

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vesalius.cli.arguments import Licence
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 cache_app = typer.Typer(name="cache", rich_markup_mode=None)
@@ -14,9 +16,7 @@ cache_app = typer.Typer(name="cache", rich_markup_mode=None)
 
 def fetch(
     name: Annotated[str, typer.Argument(help="A model of `vesalius models`.")],
-    licence: Annotated[
-        str, typer.Option("--accept-licence", metavar="NAME", help="Accept the licence of the weights, once.")
-    ] = "",
+    licence: Licence = "",
 ) -> None:
     """Download the weights of a model, verified, into the cache."""
     from vesalius.cli.progress import show_bytes

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from vesalius.cli.arguments import Licence
 from vesalius.cli.machines import Cpus, Jobs, Machines, Ray, Shard, Slurm
+from vesalius.download import accept_licence
 from vesalius.errors import FormatError, PromptError
 
 
@@ -38,7 +40,10 @@ def evaluate(
     ] = "undefined",
     not_annotated: Annotated[
         Literal["", "undefined", "empty"],
-        typer.Option(help="What the reference does not name: nobody looked (data), or it is not there (masks)."),
+        typer.Option(
+            metavar="<undefined|empty>",
+            help="What the reference does not name: nobody looked (data), or it is not there (masks).",
+        ),
     ] = "",
     model: Annotated[str, typer.Option("-m", "--model", help="A model, to be asked about DATA.")] = "",
     protocol: Annotated[str, typer.Option(help="How it is asked: clicks, box, cvpr2025 ...; list names all.")] = "",
@@ -46,6 +51,7 @@ def evaluate(
     layout: Annotated[str, typer.Option(help="The layout of DATA; recognised if not given.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many cases of each data set; 0 for all.")] = 0,
     weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
+    licence: Licence = "",
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or onnx.")] = "auto",
     shard: Shard = "",
@@ -84,6 +90,8 @@ def evaluate(
             raise PromptError("With -m give one folder of data, and no --images, --labels or --resample.")
         if not protocol:
             raise PromptError("Say with --protocol how the model is asked; --protocol list names all.")
+        if licence:
+            accept_licence(licence)
         score_model((data, layout), asked, (model, weights, device, precision), protocol, split, limit)
         return
     if reference is None:

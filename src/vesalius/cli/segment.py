@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vesalius.cli.arguments import NAMELESS, Said, default_mask, parse_window
+from vesalius.cli.arguments import NAMELESS, Licence, Said, default_mask, parse_window
 from vesalius.cli.machines import Cpus, Jobs, Machines, Ray, Shard, Slurm
 from vesalius.cli.many_images import Batch, Folders, segment_folder
 from vesalius.cli.one_image import Asked, Outputs, segment_image
@@ -53,9 +53,7 @@ def segment(
     plane: Annotated[str, typer.Option(help="axial, coronal or sagittal: how a 2D model cuts a volume.")] = "",
     window: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Values that become black and white.")] = "",
     weights: Annotated[Path | None, typer.Option(help="A checkpoint file instead of the model's own.")] = None,
-    licence: Annotated[
-        str, typer.Option("--accept-licence", metavar="NAME", help="Accept the licence of the weights, once.")
-    ] = "",
+    licence: Licence = "",
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or onnx.")] = "auto",
     embeddings: Annotated[
