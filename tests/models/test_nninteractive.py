@@ -167,6 +167,21 @@ def test_a_large_structure_is_found_by_zooming_out_and_refined(bright: NnInterac
     assert np.array_equal(found.mask("1"), truth)
 
 
+def test_what_is_too_thin_to_be_refined_stays_as_it_was_seen_from_afar(bright: NnInteractive) -> None:
+    """A rod between two blocks, that no window at full resolution looks at."""
+    before = np.zeros((60, 16, 16), bool)
+    coarse = before.copy()
+    coarse[2:10], coarse[50:58], coarse[:, 7:9, 7:9] = True, True, True
+    case = Case(np.zeros((1, *coarse.shape)), 0, 1, (), coarse.copy())
+    windows = plan_windows(open_changes(coarse), bright.patch)
+    mask = bright.refine(case, before, windows)
+    seen = np.zeros_like(before)
+    for start in windows:
+        seen[tuple(slice(max(0, n), n + 16) for n in start)] = True
+    assert not seen.all() and not mask[seen].any()  # from near nothing is there
+    assert np.array_equal(mask[~seen], coarse[~seen]) and mask.any()
+
+
 def test_a_structure_inside_the_patch_is_answered_by_one_look(bright: NnInteractive) -> None:
     truth = block((8, 10, 10), (14, 16, 16))
     found = vs.Session(bright, image(truth)).add(vs.Point.from_index(GRID, (11, 13, 13)))

@@ -167,7 +167,7 @@ class NnInteractive(nn.Module):
 
     def point_mark(self, index: NDArray, positive: bool, shape: Triple) -> Mark:
         """A ball that fades outwards from the voxel of a click."""
-        centre = np.clip(np.rint(index), 0, np.array(shape) - 1).astype(int)
+        centre = np.rint(index).astype(int)
         ball = point_ball(self.radius)
         start, values = clip_block(centre - np.array(ball.shape) // 2, ball, shape)
         return Mark(self.channels["points"][not positive], start, values, centre, centre)
@@ -223,13 +223,18 @@ class NnInteractive(nn.Module):
         windows = plan_windows(changed | case.mask if everything else changed, self.patch)
         return self.refine(replace(case, mask=coarse), case.mask, windows or [centre - self.patch // 2])
 
-    def refine(self, case: Case, mask: NDArray[np.bool_], windows: Iterable[NDArray]) -> NDArray[np.bool_]:
-        """`mask` with new patches at full resolution, each of which sees the coarse mask and the patches before it."""
-        mask = mask.copy()
+    def refine(self, case: Case, mask: NDArray[np.bool_], windows: Sequence[NDArray]) -> NDArray[np.bool_]:
+        """`mask` with the coarse one, that of `case`, in the box around all windows, which are looked at from near.
+
+        Each patch at full resolution sees the coarse mask and the patches before it. What lies between the windows
+        stays coarse, so that what is too thin to be refined is not lost.
+        """
         for start in windows:
-            inside = self.predict(self.look(case, start, self.patch))
-            paste(case.mask, inside, start)
-            paste(mask, inside, start)
+            paste(case.mask, self.predict(self.look(case, start, self.patch)), start)
+        low = np.maximum(np.min(windows, axis=0), 0)
+        box = tuple(map(slice, low, np.maximum(np.max(windows, axis=0) + self.patch, low)))
+        mask = mask.copy()
+        mask[box] = case.mask[box]
         return mask
 
     def refine_all(self, case: Case) -> NDArray[np.bool_]:
