@@ -275,6 +275,44 @@ def test_results_of_nnunet_load_as_they_are(tmp_path: Path, setting: str, folds:
     assert found.labels.names == ("spleen",)
 
 
+def resampled_by(tmp_path: Path, name: str, **told: object) -> Path:
+    """A folder of results whose plans state how images are resampled."""
+    folder = results(tmp_path, "3d_fullres")
+    functions = {f"resampling_fn_{what}": name for what in ("data", "seg", "probabilities")}
+    functions |= {f"resampling_fn_{what}_kwargs": told for what in ("data", "seg", "probabilities")}
+    setting = RESULTS["configurations"]["3d_fullres"] | functions
+    change(folder / "plans.json", configurations=RESULTS["configurations"] | {"3d_fullres": setting})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "expected"),
+    [
+        ("resample_data_or_seg_to_shape", {"order": 3, "order_z": 0, "force_separate_z": None}, (3, True, (3, 1, 1.5))),
+        ("resample_torch_fornnunet", {"is_seg": False, "force_separate_z": False}, (1, False, (3, 1, 1.5))),
+        ("no_resampling_hack", {}, (0, True, (None, None, None))),
+    ],
+)
+def test_images_are_resampled_as_the_plans_say(
+    tmp_path: Path, name: str, told: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    folder = resampled_by(tmp_path, name, **told)
+    fill(folder)
+    model: Any = vs.load(str(folder))
+    assert (model.order, model.slices_apart, model.spacing_mm) == expected
+    image = ball(grids()["anisotropic"])
+    shape = tuple(model.frame(image).shape[place] for place in np.argsort(model.frame(image).order))
+    assert (shape == image.orient(model.axes).grid.shape) == (name == "no_resampling_hack")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("somebodys_own", {}), ("resample_torch_fornnunet", {"force_separate_z": True})]
+)
+def test_an_unknown_way_to_resample_is_refused(tmp_path: Path, name: str, told: dict[str, object]) -> None:
+    with pytest.raises(vs.CardError, match=f"resampled by {name} in a way that we do not know"):
+        vs.load(str(resampled_by(tmp_path, name, **told)))
+
+
 def test_the_folder_around_results_names_what_is_in_it(tmp_path: Path) -> None:
     folder = results(tmp_path, "3d_fullres")
     with pytest.raises(vs.CardError, match=f"name one with plans.json .{folder}"):

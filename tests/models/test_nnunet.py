@@ -274,7 +274,7 @@ def test_splines_stay_in_the_range_and_slices_far_apart_do_not_mix() -> None:
     volume = vs.Volume(step, vs.make_grid((12, 12, 3), np.diag([1.0, 1, 5, 1])))
     free = volume.to(volume.grid.resize((30, 30, 3)), order=3).voxels
     assert free.max() > 5.2 and free.min() < -0.2
-    found = resize(volume, (30, 30, 6), 2).voxels
+    found = resize(volume, (30, 30, 6), 2, order=3).voxels
     assert found.min() == 0 and found.max() == 5 and found.shape == (1, 30, 30, 6)
     assert found[..., [0, 1, 4, 5]].max() == 1  # each slice keeps to its own range, and is repeated as it is
     assert np.array_equal(found[..., 2], found[..., 3])

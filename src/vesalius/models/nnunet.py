@@ -52,10 +52,10 @@ class NnUnet(nn.Module):
     """One network, or one for each fold, whose logits are averaged.
 
     `options`: `network` ("unet" or "stunet") and its `sizes`; `folds`; `axes`, the directions in which the network's
-    axes run ("SPL": nnU-Net's z, y, x of an image stored as LPS); `spacing_mm` along them (None: the image's own) and
-    the window `patch`; the `normalisation` of each channel; `outputs`, the structure of each class ("": background),
-    which are `exclusive` or may overlap; the axes to `mirror`; the `step` between windows, as a part of one; of a
-    cascade, the options of the `previous` model.
+    axes run ("SPL": nnU-Net's z, y, x of an image stored as LPS); `spacing_mm` along them (None: the image's own), to
+    which splines of an `order` bring it, `slices_apart` where they are thick; the window `patch`; the `normalisation`
+    of each channel; `outputs`, the structure of each class ("": background), which are `exclusive` or may overlap; the
+    axes to `mirror`; the `step` between windows, as a part of one; of a cascade, the options of the `previous` model.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -67,6 +67,7 @@ class NnUnet(nn.Module):
         self.previous = NnUnet(options["previous"]) if "previous" in options else None
         self.axes, self.patch = str(options["axes"]), frozen(options["patch"])
         self.spacing_mm: tuple[float | None, ...] = frozen(options["spacing_mm"])
+        self.order, self.slices_apart = int(options.get("order", 3)), bool(options.get("slices_apart", True))
         self.normalisation: list[dict[str, Any]] = list(options["normalisation"])
         self.outputs: tuple[str, ...] = frozen(options["outputs"])
         self.exclusive = bool(options.get("exclusive", True))
@@ -175,9 +176,11 @@ class NnUnet(nn.Module):
         spacing = [mm or own for mm, own in zip(self.spacing_mm, volume.grid.spacing_mm, strict=True)]
         sizes = zip(volume.grid.shape, volume.grid.spacing_mm, spacing, strict=True)
         shape = triple(max(1, round(size * own / mm)) for size, own, mm in sizes)
-        flat, flat_back = coarse_axis(volume.grid.spacing_mm, spacing), coarse_axis(spacing, volume.grid.spacing_mm)
+        flat = flat_back = None
+        if self.slices_apart:
+            flat, flat_back = coarse_axis(volume.grid.spacing_mm, spacing), coarse_axis(spacing, volume.grid.spacing_mm)
         order = slab_order(shape, self.patch)
-        resized = resize(self.normalise(volume), shape, flat)
+        resized = resize(self.normalise(volume), shape, flat, self.order)
         if self.previous:
             resized = self.previous.answered(image, resized, flat)
         turned = resized.orient("".join(self.axes[axis] for axis in order))
@@ -357,7 +360,7 @@ def nonzero(voxels: NDArray) -> tuple[Shape, Shape]:
     return (i[0], j[0], k[0]), (i[1] - i[0], j[1] - j[0], k[1] - k[0])
 
 
-def resize(volume: Volume, shape: Shape, flat: int | None, order: int = 3) -> Volume:
+def resize(volume: Volume, shape: Shape, flat: int | None, order: int) -> Volume:
     """Splines that stay within the values' own range; across an axis `flat` slice by slice, along it nearest."""
     between = triple(volume.grid.shape[axis] if axis == flat else size for axis, size in enumerate(shape))
     out = volume.to(volume.grid.resize(between), order)

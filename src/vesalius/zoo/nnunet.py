@@ -29,6 +29,11 @@ SCHEMES = {
     "RescaleTo01Normalization": "unit",
     "RGBTo01Normalization": "rgb",
 }
+ORDERS = {  # of the splines by which each of nnU-Net's functions resamples an image
+    "resample_data_or_seg_to_shape": 3,
+    "resample_torch_fornnunet": 1,
+    "no_resampling_hack": 0,
+}
 UNKNOWN = "These results are of a {} that we do not know; install a newer vesalius."
 STUNET = {"small": (16, 1), "base": (32, 1), "large": (64, 2), "huge": (96, 3)}  # finest width, blocks of each stage
 TOTALSEGMENTATOR_PAPER = "Wasserthal et al., TotalSegmentator, Radiology: Artificial Intelligence 5, 2023"
@@ -52,6 +57,7 @@ NNUNET = Card(
 
 def described(base: Card, options: Mapping[str, Any]) -> Card:
     """A card with these options and what follows from them: labels, preprocessing, small sizes for tests."""
+    how = "linearly" if options.get("order") == 1 else "with cubic splines"
     spacing = " x ".join("own" if mm is None else f"{mm:g}" for mm in options["spacing_mm"])
     patch = " x ".join(map(str, options["patch"]))
     schemes = sorted({each["scheme"] for each in options["normalisation"]})
@@ -63,8 +69,8 @@ def described(base: Card, options: Mapping[str, Any]) -> Card:
         orientation=options["axes"],
         dimensions=2 if options["patch"][0] == 1 else 3,
         modalities=base.modalities or ("CT",) * (schemes == ["ct"]),
-        preprocessing=f"Cropped to what is not 0; normalised ({', '.join(schemes)}); resampled with cubic splines to"
-        f" {spacing} mm; windows of {patch} voxels.",
+        preprocessing=f"Cropped to what is not 0; normalised ({', '.join(schemes)}); resampled {how} to {spacing} mm;"
+        f" windows of {patch} voxels.",
         labels=tuple(structure for structure in options["outputs"] if structure),
         tiny={
             "sizes": {**options["sizes"], **small, "decoder_depth": [1], "classes": len(outputs)},
@@ -287,6 +293,7 @@ def result_card(
         ),
         "patch": [1] * flat + list(configuration["patch_size"]),
         "spacing_mm": [None] * flat + list(configuration["spacing"]),
+        **resampling(configuration),
         "normalisation": normalisation(plans, configuration),
         "outputs": outputs,
         "exclusive": not regions,
@@ -317,6 +324,25 @@ def normalisation(plans: Mapping[str, Any], configuration: Mapping[str, Any]) ->
             scheme["masked"] = bool(masked[channel])
         found.append(scheme)
     return found
+
+
+def resampling(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are resampled, and, where they are not, the spacing that is their own."""
+    ways = [
+        (
+            configuration.get(f"resampling_fn_{what}", "resample_data_or_seg_to_shape"),
+            configuration.get(f"resampling_fn_{what}_kwargs", {}),
+        )
+        for what in ("data", "probabilities")
+    ]
+    (name, told), (name_back, _) = ways
+    apart = {each.get("force_separate_z") for _, each in ways}
+    if name not in ORDERS or name != name_back or apart not in ({None}, {False}):
+        raise CardError(
+            f"These results are resampled by {name} in a way that we do not know; install a newer vesalius."
+        )
+    found = {"order": told.get("order", ORDERS[name]), "slices_apart": apart == {None}}
+    return found | ({"spacing_mm": [None] * 3} if name == "no_resampling_hack" else {})
 
 
 def network_sizes(configuration: Mapping[str, Any], trainer: str, channels: int, classes: int) -> dict[str, Any]:
