@@ -42,6 +42,14 @@ def test_the_norm_is_instance_norm_with_and_without_gradients(layout: torch.memo
     torch.testing.assert_close(norm(pixels.clone(memory_format=layout)), expected, atol=5e-4, rtol=0)
 
 
+def test_the_norm_of_a_small_window_is_torchs_own_to_the_last_bit() -> None:
+    norm, pixels = InstanceNorm(5), image(2, 5, 12, 40, 50)
+    nn.init.normal_(norm.weight)
+    with torch.no_grad():
+        assert torch.equal(norm(pixels), F.instance_norm(pixels, weight=norm.weight, bias=norm.bias))
+        torch.testing.assert_close(norm(image(1, 5, 1, 1, 1)).flatten(), norm.bias, atol=1e-4, rtol=0)  # one voxel
+
+
 def test_a_join_is_a_concatenation() -> None:
     conv = nn.Conv3d(5, 4, 3, padding=1)
     first, second = image(1, 2, 4, 5, 6), image(1, 3, 4, 5, 6)

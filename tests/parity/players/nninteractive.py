@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vesalius.card import Card
-from vesalius.models.nninteractive import Case, Mark, NnInteractive, drawn_mark, point_ball, statistics
+from vesalius.models.nninteractive import Case, Mark, NnInteractive, bounds, drawn_mark, point_ball, statistics
 from vesalius.zoo.nninteractive import NNINTERACTIVE
 
 
@@ -38,7 +38,16 @@ def play(model: NnInteractive, inputs: Mapping[str, np.ndarray]) -> dict[str, np
     model.patch, model.decay = inputs["patch"], float(inputs["decay"])
     marks = [mark(model, inputs, said) for said in inputs["sequence"]]
     case = Case(image, *statistics(image), (), np.zeros(image.shape[1:], bool))
-    return play_prompts(model, case, marks, inputs) | play_session(model, case, marks) | play_mask(model, case, inputs)
+    outputs = play_prompts(model, case, marks, inputs) | play_mask(model, case, inputs)
+    mean, std = rounded_statistics(image)
+    return outputs | play_session(model, replace(case, mean=mean, std=std), marks)
+
+
+def rounded_statistics(image: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation with the original's own rounding, since one voxel that it tips tips others in later rounds."""
+    low, high = bounds((image != 0).any(axis=0))
+    box = torch.from_numpy(image)[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    return float(box.mean()), float(box.std())
 
 
 def play_network(model: NnInteractive, image: torch.Tensor) -> dict[str, np.ndarray]:
