@@ -99,9 +99,17 @@ def test_what_a_checkpoint_cannot_do_is_not_accepted(folder: Path) -> None:
 
 
 def test_channels_may_be_counted_from_the_last(folder: Path) -> None:
-    change(folder / "inference_info.json", channel_mapping={"points": [-2, -1], "scribble": [3, 4]})
+    mapping = {"points": [-2, -1], "scribble": [3, 4]}
+    change(folder / "inference_info.json", channel_mapping=mapping, interaction_channels=6)
     model: Any = vs.load(str(folder))
     assert model.channels["points"] == [5, 6] and model.channels["scribble"] == [3, 4]
+
+
+@pytest.mark.parametrize(("mapping", "count"), [({}, 7), ({"bbox3d": [7, 8]}, 9), ({"lasso": [-9, -8]}, 9)])
+def test_there_are_as_many_channels_as_the_mapping_needs(folder: Path, mapping: dict[str, Any], count: int) -> None:
+    change(folder / "inference_info.json", channel_mapping=mapping)
+    card, _ = read_release(folder)
+    assert card.options["inputs"] == count
 
 
 def test_the_folder_states_its_licence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,8 +89,9 @@ def released_card(folder: str, configuration: Mapping[str, Any], settings: Any, 
     sizes = architecture["arch_kwargs"]
     told: dict[str, Any] = settings if isinstance(settings, dict) else {"interaction_decay": 0.9}
     radius, thickness = told.get("point_radius", 4), told.get("preferred_scribble_thickness", 2)
-    count = told.get("interaction_channels", 6) + 1
     channels = {"bbox3d": [1, 2], **CHANNELS, **told.get("channel_mapping", {})}
+    each = [n for pair in channels.values() for n in (pair if isinstance(pair, list) else [pair])]
+    count = told["interaction_channels"] + 1 if "interaction_channels" in told else max(max(each) + 1, -min(each))
     known = {"bbox3d": False} | told.get("supported_interactions", {})
     known["prev_seg"] = told.get("supports_initial_label", True)
     options = {
