@@ -66,7 +66,24 @@ class TouchedTogether(Touched):
             yield [cut for cut in self.segment(replace(view, cues=cues)) if cut.score >= lowest]
 
 
-@pytest.mark.parametrize("model", [Touched(), TouchedTogether()])
+class TouchedTwice(Touched):
+    """The same, which glances at many clicks, and then looks where it is worth it."""
+
+    looks = 0
+
+    def glance_each(
+        self, view: View, each: Sequence[Cues], memo: Callable[..., Any], lowest: float
+    ) -> Iterator[list[Cut]]:
+        for cues in each:
+            cuts = [replace(cut, score=cut.score - 0.2) for cut in self.segment(replace(view, cues=cues))]
+            yield [cut for cut in cuts if cut.score >= lowest]
+
+    def run(self, scene: Scene) -> Iterator[vs.Answer]:
+        self.looks += 1
+        return super().run(scene)
+
+
+@pytest.mark.parametrize("model", [Touched(), TouchedTogether(), TouchedTwice()])
 def test_every_disc_is_found_once_the_largest_first(model: Touched) -> None:
     image = picture(*DISCS)
     found = vs.segment_everything(vs.Session(model, image))
@@ -75,6 +92,12 @@ def test_every_disc_is_found_once_the_largest_first(model: Touched) -> None:
         assert np.array_equal(found.mask(name), picture(disc).voxels[0] > 0)
     if isinstance(model, TouchedTogether):
         assert model.asked == 1
+
+
+def test_a_second_look_is_taken_once_for_each_thing() -> None:
+    model = TouchedTwice()
+    vs.segment_everything(vs.Session(model, picture(*DISCS)))
+    assert model.looks == len(DISCS)
 
 
 def test_few_clicks_miss_what_is_small() -> None:

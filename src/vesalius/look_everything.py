@@ -28,6 +28,7 @@ from vesalius.volume import Volume
 
 MARGIN = 1.0  # by which the threshold of a logit is moved to see whether the mask's edge moves
 SHARED = 1 / 3  # of a tile that its neighbour shows too
+GLANCE = (0.25, 0.12)  # by which quality and stability may be lower at a glance than when something is looked at
 
 
 @dataclass(frozen=True)
@@ -127,22 +128,39 @@ def tiles(shape: tuple[int, ...], count: int) -> Iterator[tuple[tuple[int, int],
 
 
 def click_everywhere(session: Session, tile: Volume, sought: Sought) -> Iterator[Cut]:
-    """The candidates of each click of a grid on a picture; a model that can is asked several clicks at a time."""
+    """The candidates of each click of a grid on a picture.
+
+    A model that can is asked several at a time; one that looks twice at small things glances at all of them first.
+    """
     plane = default_plane(tile.grid)
     scene = Scene(tile, "", (), session.window, plane, {}, session.memory, session.progress)
     view = scene.native(PLANES[plane], (0, 0, 0), tile.grid.shape)
     places = spread(view.grid.shape, sought.clicks)
     model: Any = session.model
+    each = [Cues(place[None], np.array([True])) for place in places]
     if hasattr(model, "segment_each"):
-        each = [Cues(place[None], np.array([True])) for place in places]
         for cuts in model.segment_each(view, each, scene.memo, sought.quality):
             yield from cuts
         return
+    if hasattr(model, "glance_each"):
+        quality, stability = sought.quality - GLANCE[0], sought.stability - GLANCE[1]
+        glances = model.glance_each(view, each, scene.memo, quality)
+        places = places[worth_a_look(glances, replace(sought, stability=stability))]
     for place in places:
         click = Point.from_index(view.grid, place)
         for answer in model.run(replace(scene, rounds=((click,),), notes={})):
             logits = answer.values.to(view.grid).voxels[0, :, :, 0].astype(np.float32) - answer.threshold
             yield Cut(logits, 1.0 if answer.score is None else answer.score)
+
+
+def worth_a_look(glances: Iterable[list[Cut]], sought: Sought) -> list[int]:
+    """The numbers of the clicks whose glance shows something that the glance of no other click shows better."""
+    seen: dict[Piece, int] = {}
+    for click, cuts in enumerate(glances):
+        for cut in cuts:
+            if is_stable(cut.logits, sought.stability):
+                seen |= dict.fromkeys(piece_of(cut, (0, 0), cut.mask.shape, 0), click)
+    return sorted({seen[piece] for piece in best_of_each(seen, sought.overlap)})
 
 
 def spread(shape: tuple[int, ...], clicks: int) -> NDArray[np.float64]:

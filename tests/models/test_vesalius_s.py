@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,6 @@ from vesalius.models.vesalius_s import (
     Seen,
     VesaliusS,
     closeness,
-    draw_prompts,
     draw_strokes,
     first_crop,
     is_cut_off,
@@ -28,7 +29,6 @@ from vesalius.models.vesalius_s import (
 from vesalius.scene import Cues, View
 
 OPTIONS = {"encoder": "tiny_vit_nano", "size": 64}
-NOTHING = torch.empty(1, 0, 2), torch.empty(1, 0, dtype=torch.long)
 
 
 @pytest.fixture(scope="module")
@@ -51,32 +51,6 @@ def test_it_starts_as_the_mobile_sam_that_it_is_given(model: VesaliusS) -> None:
     twice = torch.nn.functional.interpolate(low, scale_factor=2, mode="bilinear")
     torch.testing.assert_close(masks, twice)
     torch.testing.assert_close(dice, quality)
-
-
-def test_prompts_are_drawn_where_they_are() -> None:
-    places, signs = tokenize(
-        torch.tensor([[[20.5, 10.5], [50.5, 40.5]]]), torch.tensor([[1, 0]]), torch.tensor([[8.0, 9, 31, 24]])
-    )
-    before, inner, outer, box = draw_prompts(places, signs, None, None, (32, 32))[0]
-    assert inner[5, 10] == 1 and inner.argmax() == 5 * 32 + 10 and inner[20, 25] < 1e-3
-    assert outer.argmax() == 20 * 32 + 25
-    assert not before.any()
-    rows, columns = torch.nonzero(box, as_tuple=True)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (4, 12, 4, 15)
-
-
-def test_without_prompts_the_maps_are_empty() -> None:
-    assert not draw_prompts(*NOTHING, None, None, (32, 32)).any()
-
-
-def test_strokes_and_the_mask_before_are_drawn() -> None:
-    drawn = torch.zeros(1, 2, 32, 32)
-    drawn[0, 0, 3], drawn[0, 1, 9] = 1, 1
-    mask = torch.full((1, 1, 32, 32), -20.0)
-    mask[..., :5] = 20
-    before, inner, outer, _ = draw_prompts(*NOTHING, mask, drawn, (32, 32))[0]
-    assert (inner[3] == 1).all() and inner.sum() == 32 and (outer[9] == 1).all()
-    assert before[0, 4] > 0.99 and before[0, 5] < -0.99
 
 
 def test_a_drawn_line_lands_on_its_pixels() -> None:
@@ -115,7 +89,7 @@ def test_every_kind_of_prompt_changes_the_answer(model: VesaliusS) -> None:
         "negative stroke": Cues(strokes=((line, False),)),
         "mask": Cues(mask=mask),
     }
-    answers = {kind: model.answer(features, frame, cues)[0][0] for kind, cues in said.items()}
+    answers = {kind: model.answer(features, frame, [cues])[0][0] for kind, cues in said.items()}
     kinds = list(answers)
     for one in range(len(kinds)):
         for other in range(one):
@@ -167,7 +141,7 @@ def test_a_box_reaches_the_outer_edges_of_its_pixels(model: VesaliusS, monkeypat
     monkeypatch.setattr(vesalius_s, "tokenize", lambda *said: (seen.append(said), tokenize(*said))[1])
     frame = Frame(64, (64, 64), (16, 16))
     cues = Cues(np.array([[3.0, 3, 0]]), np.array([True]), np.array([[[2.0, 2, 0], [5, 5, 0]]]))
-    model.answer(model.encode(torch.zeros(1, 3, 64, 64)), frame, cues)
+    model.answer(model.encode(torch.zeros(1, 3, 64, 64)), frame, [cues])
     points, _, boxes = seen[0]
     assert boxes.tolist() == [[8, 8, 23, 23]] and points.tolist() == [[[13.5, 13.5]]]
 
@@ -246,3 +220,20 @@ def test_a_small_target_gets_a_second_look_and_answers_in_the_whole_picture(mode
     again = replace(click, feedback=first.feedback)
     learner.segment(View(pixels, grid, again), memo)
     assert looked[2:] == [(105, 105, 1)]
+
+
+@torch.inference_mode()
+def test_a_glance_at_many_clicks_is_the_first_look_at_each(model: VesaliusS) -> None:
+    grid = make_grid((40, 30, 1), np.eye(4))
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 40, 30, 1), dtype=np.uint8)
+    clicks = [Cues(points=np.array([[i, 12.0, 0]]), positive=np.array([True])) for i in (3.0, 15, 22, 30, 38)]
+
+    def keep(key: object, make: Callable[[], Any]) -> Any:
+        return make()
+
+    view = View(pixels, grid)
+    for cuts, cues in zip(model.glance_each(view, clicks, keep, -1.0), clicks, strict=True):
+        alone = model.cuts(view, (0, 0, 40, 30), cues, keep)
+        for one, other in zip(sorted(cuts, key=lambda cut: -cut.score), alone, strict=True):
+            np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
+    assert list(model.glance_each(view, clicks, keep, 2.0)) == [[]] * 5

@@ -9,7 +9,7 @@ the mask that it judges. Small targets are looked at from near: a part of the pi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from vesalius.answer import Answer
 from vesalius.errors import PromptError
 from vesalius.layers.imagenet import MEAN, STD
+from vesalius.layers.mask_decoder import sets_at_once
 from vesalius.layers.norm import LayerNorm2d
+from vesalius.layers.prompt_maps import draw_prompts
 from vesalius.layers.prompt_tokens import (
-    CORNER,
     NEGATIVE,
-    OPPOSITE,
     POSITIVE,
     WIDTH,
     Mlp,
@@ -41,7 +41,6 @@ from vesalius.look import Cut, propagate, together
 from vesalius.scene import Cues, Scene, View
 
 MASK_LOGIT = 8.0  # a mask that a user gave enters the decoder as logits of this size
-CLICK_PX = 2.5  # standard deviation of a click drawn as a map, in pixels of the input
 STROKE_CELLS = 2  # width of a drawn stroke, in cells of the maps (two pixels of the input each)
 REACHES = (3.0, 8.0, 20.0, 50.0)  # standard deviations of what is near a click, in pixels of the input
 FINE, MIDDLE, COARSE = 16, 32, 64  # channels of the detail path at 2, 4 and 8 pixels
@@ -117,11 +116,24 @@ class VesaliusS(nn.Module):
             cuts = [self.cuts(view, better, again, memo)[0], *cuts[1:]]
         return cuts
 
+    @torch.inference_mode()
+    def glance_each(
+        self, view: View, each: Sequence[Cues], memo: Callable[..., Any], lowest: float
+    ) -> Iterator[list[Cut]]:
+        """What each of many clicks shows at the first look alone: masks of a predicted Dice of at least `lowest`."""
+        features, frame = memo(view.grid, lambda: self.look(view)), self.framing(view.grid.shape)
+        few = sets_at_once(features[0].device)
+        for first in range(0, len(each), few):
+            for low, dice in zip(*self.answer(features, frame, each[first : first + few]), strict=True):
+                good = dice >= lowest
+                masks = restore(low[good][None], frame)[0].cpu().numpy() if good.any() else ()
+                yield [Cut(mask.T, float(score)) for mask, score in zip(masks, dice[good], strict=True)]
+
     def forward(self, view: View) -> Tensor:
         """Mask logits (M, i, j, 1) on the view's grid, differentiable."""
         pixels, frame = self.frame(view)
-        restored, _, _ = self.answer(self.encode(pixels), frame, view.cues)
-        return restored.transpose(1, 2)[..., None]
+        low, _ = self.answer(self.encode(pixels), frame, [view.cues])
+        return restore(low, frame)[0].transpose(1, 2)[..., None]
 
     def look(self, view: View) -> Features:
         """The features of a view, in the fastest precision."""
@@ -170,7 +182,8 @@ class VesaliusS(nn.Module):
 
     def placed(self, features: Features, frame: Frame, cues: Cues, crop: Crop, view: View) -> list[Cut]:
         """The masks of a part of the picture in the whole picture, the best first."""
-        restored, dice, low = (tensor.float().cpu().numpy() for tensor in self.answer(features, frame, cues))
+        lows, scores = self.answer(features, frame, [cues])
+        restored, dice, low = (each[0].float().cpu().numpy() for each in (restore(lows, frame), scores, lows))
         found = []
         for n in np.argsort(-dice, kind="stable"):
             logits = np.full(view.grid.shape[:2], -MASK_LOGIT, dtype=np.float32)
@@ -178,24 +191,28 @@ class VesaliusS(nn.Module):
             found.append(Cut(logits, float(dice[n]), Seen(crop, frame, low[n].astype(np.float16))))
         return found
 
-    def answer(self, features: Features, frame: Frame, cues: Cues) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits on the picture (M, H, W), predicted Dice (M,), and the decoder's own logits (M, S / 2, S / 2)."""
+    def answer(self, features: Features, frame: Frame, each: Sequence[Cues]) -> tuple[Tensor, Tensor]:
+        """The decoder's logits (B, M, S / 2, S / 2) and predicted Dice (B, M) of prompt sets that are alike.
+
+        Masks and strokes are those of the first set.
+        """
         device = features[0].device
-        points = (cues.points[:, :2] + 0.5) * frame.scale - 0.5
+        points = (np.stack([cues.points[:, :2] for cues in each]) + 0.5) * frame.scale - 0.5
         # Corners are the centres of the outermost pixels: of the picture, then of the network's input.
-        boxes = (cues.boxes[:, :, :2] + [[0], [1]]) * frame.scale - [[0], [1]]
+        boxes, ends = np.concatenate([cues.boxes[:, :, :2] for cues in each]), np.array([[0], [1]])
+        boxes = (boxes + ends) * frame.scale - ends
         places, signs = tokenize(
-            torch.tensor(points[None], dtype=torch.float32, device=device),
-            torch.tensor(cues.positive[None], dtype=torch.int64, device=device),
+            torch.tensor(points, dtype=torch.float32, device=device),
+            torch.tensor(np.stack([cues.positive for cues in each]), dtype=torch.int64, device=device),
             torch.tensor(boxes.reshape(-1, 4), dtype=torch.float32, device=device) if len(boxes) else None,
         )
-        mask, drawn = mask_logits(cues, frame), draw_strokes(cues, frame)
-        ambiguous = len(points) == 1 and not len(boxes) and mask is None
+        mask, drawn = mask_logits(each[0], frame), draw_strokes(each[0], frame)
+        ambiguous = points.shape[1] == 1 and not len(boxes) and mask is None
         features = tuple(part.float() for part in features)
         mask = None if mask is None else mask.to(device)
         low, dice = self.decode(features, places, signs, mask, None if drawn is None else drawn.to(device))
         chosen = slice(1, 4) if ambiguous else slice(0, 1)
-        return restore(low[:, chosen], frame)[0], dice[0, chosen].clamp(0, 1), low[0, chosen]
+        return low[:, chosen], dice[:, chosen].clamp(0, 1)
 
     def encode(self, pixels: Tensor) -> Features:
         """What the decoder needs of normalised pictures `(B, 3, S, S)`."""
@@ -376,27 +393,6 @@ def closeness(masks: Tensor, points: Tensor, signs: Tensor) -> Tensor:
             ours = (signs == sign).float()[:, None]
             found.append((shares * ours).sum(2) / ours.sum(2).clamp(min=1))
     return torch.stack(found, dim=2)
-
-
-def draw_prompts(
-    points: Tensor, signs: Tensor, mask: Tensor | None, drawn: Tensor | None, shape: tuple[int, int]
-) -> Tensor:
-    """Maps `(B, 4, h, w)` at half the input's resolution: the mask before, what is in, what is out, the box."""
-    down = 2.0 * torch.arange(shape[0], device=points.device)[:, None] + 0.5
-    across = 2.0 * torch.arange(shape[1], device=points.device) + 0.5
-    x, y = points[..., 0, None, None], points[..., 1, None, None]
-    spots = torch.exp(-((across - x) ** 2 + (down - y) ** 2) / (2 * CLICK_PX**2))
-    spots = torch.cat([spots.new_zeros(points.shape[0], 1, *shape), spots], dim=1)  # for when there is no point
-    signs = F.pad(signs, (1, 0), value=-1)[..., None, None]
-    inner, outer = ((spots * (signs == sign)).amax(1) for sign in (POSITIVE, NEGATIVE))
-    points = F.pad(points, (0, 0, 1, 0))[..., None, None]
-    low, high = ((points * (signs == sign)[:, :, None]).sum(1) for sign in (CORNER, OPPOSITE))
-    boxed = (signs == CORNER).any(1)
-    box = (across >= low[:, 0] - 1) & (across <= high[:, 0] + 1) & (down >= low[:, 1] - 1) & (down <= high[:, 1] + 1)
-    before = torch.zeros_like(inner) if mask is None else (mask[:, 0] / 4).tanh()
-    if drawn is not None:
-        inner, outer = torch.maximum(inner, drawn[:, 0]), torch.maximum(outer, drawn[:, 1])
-    return torch.stack([before, inner, outer, (box & boxed).float()], dim=1)
 
 
 def first_crop(cues: Cues, shape: tuple[int, ...]) -> Crop:
