@@ -19,7 +19,7 @@ ALLOWED = {  # what the modules of a room may import of vesalius at any place in
     "errors": set(),
     "card": set(),
     "zoo": {"card", "errors"},
-    "download": {"card", "errors"},
+    "download": {"card", "errors", "files"},
     **dict.fromkeys(DATA - {"errors", "card"}, DATA),
     **dict.fromkeys(STATE - DATA, STATE),
     "io": DATA | {"scene"},

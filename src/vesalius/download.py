@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 
 from vesalius.card import Card
 from vesalius.errors import FetchError, LicenceError
+from vesalius.files import write_text
 
 ATTEMPTS = 3
 TIMEOUT_S = 30
@@ -172,9 +173,7 @@ def read_record(file: Path) -> dict[str, Any]:
 def write_record(file: Path, record: dict[str, Any]) -> None:
     """Write beside a file of the cache what is known about it."""
     beside = file.with_name(file.name + ".json")
-    new = beside.with_suffix(".new")
-    new.write_text(json.dumps(record))
-    new.replace(beside)
+    write_text(beside, json.dumps(record))
 
 
 def try_urls(card: Card, file: Path, progress: Progress) -> None:

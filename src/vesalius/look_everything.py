@@ -143,9 +143,9 @@ def click_everywhere(session: Session, tile: Volume, sought: Sought) -> Iterator
             yield from cuts
         return
     if hasattr(model, "glance_each"):
-        quality, stability = sought.quality - GLANCE[0], sought.stability - GLANCE[1]
-        glances = model.glance_each(view, each, scene.memo, quality)
-        places = places[worth_a_look(glances, replace(sought, stability=stability))]
+        lenient = replace(sought, quality=sought.quality - GLANCE[0], stability=sought.stability - GLANCE[1])
+        glances = model.glance_each(view, each, scene.memo, lenient.quality)
+        places = places[worth_a_look(glances, lenient)]
     for place in places:
         click = Point.from_index(view.grid, place)
         for answer in model.run(replace(scene, rounds=((click,),), notes={})):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vesalius.batch import Work, run_cases, take_shard
+from vesalius.batch import Runner, Work, run_cases, take_shard
 from vesalius.cli.arguments import parse_shard
 from vesalius.errors import PromptError
 
@@ -48,20 +47,14 @@ class Machines:
         """The cases of our shard, or all of them."""
         return take_shard(cases, *parse_shard(self.shard or "1/1"))
 
-    def run(
-        self,
-        cases: list[Work],
-        work: Callable[[Work], None],
-        log: Path,
-        tell: Callable[[str], None],
-        prepare: Callable[[], object] | None = None,
-    ) -> dict[str, str]:
-        """`batch.run_cases` here or on the cluster, where `work` and `prepare` must be picklable."""
+    @property
+    def run(self) -> Runner:
+        """`batch.run_cases` here, or on the cluster, where `work` and `prepare` must be picklable."""
         if not self.ray:
-            return run_cases(cases, work, log, tell, prepare)
+            return run_cases
         from vesalius.ray_cluster import Cluster
 
-        return Cluster(self.ray, self.cpus, self.gpus).run_cases(cases, work, log, tell, prepare)
+        return Cluster(self.ray, self.cpus, self.gpus).run_cases
 
     def write_script(self, output: Path, cases: int) -> None:
         """Writes the script whose jobs share so many cases, and prints what to do with it."""

@@ -16,6 +16,7 @@ from vesalius.data.case import Case, Dataset
 from vesalius.data.layout import Layout, search, stem
 from vesalius.data.record import apply_record
 from vesalius.errors import FormatError
+from vesalius.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,11 +106,8 @@ def write_npz_case(folder: Path, dataset: Dataset, case: Case, image: Volume, la
     }
     if dataset.licence:
         arrays["licence"] = np.array(dataset.licence)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{case.id}.npz.part"
-    with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    part.replace(place_npz(folder, case))
+    with replacing(place_npz(folder, case)) as part:
+        np.savez_compressed(part, **arrays)
 
 
 def _restored(volume: Volume, path: Path) -> Volume:
